@@ -1,0 +1,1 @@
+"""Images: data modules, and image files."""

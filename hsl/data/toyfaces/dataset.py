@@ -1,0 +1,252 @@
+"""ToyFaces as a data set, and as the data module that is hsl's default."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+import torch
+from lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
+
+from hsl.data.toyfaces.factors import (
+    ATTRIBUTES,
+    COLUMN,
+    WORLDS,
+    Factors,
+    counterfactual,
+    labels,
+    sample,
+)
+from hsl.data.toyfaces.renderer import render
+from hsl.errors import HslError
+from hsl.types import Batch
+
+Split = Literal["train", "validation", "test"]
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+_RENDERED_AT_ONCE = 64  # keeps the renderer's working memory in the processor's cache
+_SEARCHED_AT_ONCE = 4096
+_SEARCHED = 400_000  # the rarest face worth asking for; a search of this many takes one second
+
+
+class Face(NamedTuple):
+    """One face: ``image [3, S, S]`` float in [-1, 1], ``labels [22]`` float in {0, 1}, its index
+    in its world, and a path that no file has: ``toyfaces/test/17``."""
+
+    image: Tensor
+    labels: Tensor
+    index: int  # type: ignore[assignment]
+    path: str
+
+
+def collate(faces: Sequence[Face]) -> Batch:
+    """Stack faces into a batch."""
+    images, attributes, indices, paths = zip(*faces, strict=True)
+    index = torch.tensor(indices, dtype=torch.long)
+    return Batch(torch.stack(images), torch.stack(attributes), index, list(paths))
+
+
+class ToyFaces(Dataset[Face]):
+    """The first ``n`` faces of a world, or the first ``n`` that have the labels asked for.
+
+    Args:
+        world: a key of `WORLDS`, or the seed of a world of one's own.
+        n: number of faces.
+        size: height and width in pixels.
+        unseen: let the two attributes that the bundled diffusion model never saw occur.
+        where: labels that every face must have, e.g. ``{"Smiling": 0}``.
+
+    Raises:
+        HslError: an unknown world or attribute, a value other than 0 and 1, ``n`` or ``size``
+            below 1, or labels that no face has.
+    """
+
+    def __init__(
+        self,
+        world: str | int = "train",
+        n: int = 96,
+        size: int = 32,
+        unseen: bool = False,
+        where: Mapping[str, int] | None = None,
+    ) -> None:
+        if n < 1 or size < 1:
+            raise HslError(f"ToyFaces: n={n}, size={size}: both must be at least 1")
+        self.world, self.size, self.unseen = world, size, unseen
+        #: Each face's index in its world, ``[N]`` int64.
+        self.index = _first(n, world_seed(world), unseen, dict(where or {}))
+        #: The numbers that the faces are drawn from.
+        self.factors: Factors = sample(self.index, world_seed(world), unseen)
+        #: ``[N, 22]`` float in {0, 1}, columns `ATTRIBUTES`.
+        self.labels = labels(self.factors)
+        self._images: Tensor | None = None
+
+    @property
+    def images(self) -> Tensor:
+        """All images, ``[N, 3, S, S]`` float in [-1, 1]; drawn when first asked for."""
+        if self._images is None:
+            self._images = _draw(self.factors, self.size)
+        return self._images
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, i: int) -> Face:
+        index = int(self.index[i])
+        return Face(self.images[i], self.labels[i], index, f"toyfaces/{self.world}/{index}")
+
+
+class ToyFacesDataModule(LightningDataModule):
+    """ToyFaces for training, validation and test, each from a world of its own.
+
+    Batches are `hsl.types.Batch`. Nothing depends on batch size, workers or ranks but the order
+    in which the training faces come. ``predict`` goes through all three splits, in this order;
+    an index is unique within a split, a path is unique.
+
+    Args:
+        size: height and width in pixels.
+        train, validation, test: number of faces.
+        batch_size: faces in a batch.
+        num_workers: worker processes of each loader.
+        unseen: let the attributes that the bundled diffusion model never saw occur.
+        where: for each split, labels its faces must have: ``{"test": {"Smiling": 0}}``.
+        seed: seed of the order of the training faces.
+
+    Raises:
+        HslError: ``where`` names no split, or as `ToyFaces`.
+    """
+
+    #: The columns of ``Batch.labels``.
+    names: tuple[str, ...] = ATTRIBUTES
+
+    def __init__(
+        self,
+        size: int = 32,
+        train: int = 96,
+        validation: int = 64,
+        test: int = 64,
+        batch_size: int = 16,
+        num_workers: int = 0,
+        unseen: bool = False,
+        where: dict[str, dict[str, int]] | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.size, self.batch_size, self.num_workers = size, batch_size, num_workers
+        self.unseen, self.seed, self.where = unseen, seed, where or {}
+        self.counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+        for split in self.where:
+            _check_split(split)
+        self._faces: dict[str, ToyFaces] = {}
+
+    def faces(self, split: str) -> ToyFaces:
+        """The data set of ``train``, ``validation`` or ``test``."""
+        name = _check_split(split)
+        if name not in self._faces:
+            self._faces[name] = ToyFaces(
+                name, self.counts[name], self.size, self.unseen, self.where.get(name)
+            )
+        return self._faces[name]
+
+    def train_dataloader(self) -> DataLoader[Face]:
+        """Training faces, shuffled by ``seed``."""
+        generator = torch.Generator().manual_seed(self.seed)
+        return self._loader(self.faces("train"), shuffle=True, generator=generator)
+
+    def val_dataloader(self) -> DataLoader[Face]:
+        """Validation faces, in order."""
+        return self._loader(self.faces("validation"))
+
+    def test_dataloader(self) -> DataLoader[Face]:
+        """Test faces, in order."""
+        return self._loader(self.faces("test"))
+
+    def predict_dataloader(self) -> DataLoader[Face]:
+        """All faces: training, validation, test, in order."""
+        return self._loader(ConcatDataset([self.faces(split) for split in SPLITS]))
+
+    def counterfactual(
+        self, indices: Tensor | Sequence[int], split: str, **attributes: int
+    ) -> Tensor:
+        """The truth that an edit aims at: the faces ``indices`` (``batch.index``) of a split,
+        ``[B, 3, S, S]`` in [-1, 1] on the CPU, drawn again with ``attributes`` set to 0 or 1.
+
+        Without attributes these are the faces themselves.
+
+        Raises:
+            HslError: an unknown split or attribute, or a value other than 0 and 1.
+        """
+        rows = torch.as_tensor(indices, dtype=torch.long).cpu()
+        factors = sample(rows, WORLDS[_check_split(split)], self.unseen)
+        _check_labels(attributes)
+        return _draw(counterfactual(factors, **attributes), self.size)
+
+    def _loader(
+        self,
+        faces: Dataset[Face],
+        shuffle: bool = False,
+        generator: torch.Generator | None = None,
+    ) -> DataLoader[Face]:
+        return DataLoader(
+            faces,
+            self.batch_size,
+            shuffle=shuffle,
+            num_workers=self.num_workers,
+            collate_fn=collate,
+            generator=generator,
+            persistent_workers=self.num_workers > 0,
+        )
+
+
+def world_seed(world: str | int) -> int:
+    """The seed of a world.
+
+    Raises:
+        HslError: an unknown world.
+    """
+    if isinstance(world, int):
+        return world
+    if world not in WORLDS:
+        raise HslError(f"world {world!r}: want a seed or one of {', '.join(WORLDS)}")
+    return WORLDS[world]
+
+
+def _first(n: int, seed: int, unseen: bool, where: dict[str, int]) -> Tensor:
+    """Indices of the first ``n`` faces with the labels ``where``, ``[n]``."""
+    if not where:
+        return torch.arange(n)
+    _check_labels(where)
+    columns = [COLUMN[name] for name in where]
+    wanted = torch.tensor([float(value) for value in where.values()])
+    found: list[Tensor] = []
+    for start in range(0, max(_SEARCHED, 100 * n), _SEARCHED_AT_ONCE):
+        indices = torch.arange(start, start + _SEARCHED_AT_ONCE)
+        have = labels(sample(indices, seed, unseen))[:, columns]
+        found.append(indices[(have == wanted).all(1)])
+        if sum(map(len, found)) >= n:
+            return torch.cat(found)[:n]
+    there = sum(map(len, found))
+    raise HslError(f"where={where}: ToyFaces has {there} such faces, not {n}; ask for fewer labels")
+
+
+def _draw(factors: Factors, size: int) -> Tensor:
+    """Render in pieces, ``[N, 3, size, size]``."""
+    starts = range(0, len(factors.attributes), _RENDERED_AT_ONCE)
+    return torch.cat([render(_slice(factors, start), size) for start in starts])
+
+
+def _slice(factors: Factors, start: int) -> Factors:
+    rows = slice(start, start + _RENDERED_AT_ONCE)
+    return Factors(factors.attributes[rows], factors.nuisances[rows])
+
+
+def _check_split(split: str) -> Split:
+    for name in SPLITS:
+        if name == split:
+            return name
+    raise HslError(f"split {split!r}: want one of {', '.join(SPLITS)}")
+
+
+def _check_labels(attributes: Mapping[str, int]) -> None:
+    for name, value in attributes.items():
+        if name not in COLUMN or value not in (0, 1):
+            known = ", ".join(ATTRIBUTES)
+            raise HslError(f"{name}={value}: want 0 or 1 for one of {known}")
