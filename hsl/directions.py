@@ -1,0 +1,393 @@
+"""Directions: what an edit adds. A vector space of small frozen or trainable modules.
+
+``+``, ``-``, ``*`` and ``without`` combine directions; ``save`` and `load` keep them in one
+safetensors file with what is needed to use them again.
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self, final
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hsl.backbones import Backbone, Bottleneck
+from hsl.errors import HslError
+
+Space = Literal["h", "x", "eps"]
+SPACES: tuple[Space, ...] = ("h", "x", "eps")
+_FORMAT = 1
+
+
+class Direction(nn.Module):
+    """A direction of change in one space: h (the bottleneck), x (the latent) or eps.
+
+    ``about`` holds what a file says of it: backbone name and hash, method, grid, t_edit,
+    t_boost, strength, metrics, commit.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, space: Space = "h") -> None:
+        super().__init__()
+        if space not in SPACES:
+            raise HslError(f"space {space!r}: want one of {', '.join(SPACES)}")
+        self.space: Space = space
+        self.about: dict[str, Any] = {}
+
+    def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        """The change at timestep ``t``, shaped like ``b.h``, ``x`` or eps, or broadcastable."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this direction anew, as JSON."""
+        raise NotImplementedError
+
+    def check(self, backbone: Backbone) -> None:
+        """Refuse a backbone that this direction was not made for.
+
+        Raises:
+            HslError: another shape of h, or other weights than those it was fitted on.
+        """
+        made_for = self.about.get("backbone_hash")
+        if made_for and made_for != backbone.hash:
+            raise HslError(
+                f"this direction was made for backbone {self.about.get('backbone')} ({made_for}), "
+                f"not for {backbone.name} ({backbone.hash}): load that one, or fit it anew"
+            )
+        shape = self.about.get("h_shape")
+        if self.space == "h" and shape and tuple(shape) != backbone.h_shape:
+            raise HslError(
+                f"this direction is for h of shape {tuple(shape)}, but that of {backbone.name} "
+                f"is {backbone.h_shape}: load another backbone, or fit it anew"
+            )
+
+    def __add__(self, other: "Direction") -> "Direction":
+        return Combination([self, other], [1.0, 1.0])
+
+    def __sub__(self, other: "Direction") -> "Direction":
+        return Combination([self, other], [1.0, -1.0])
+
+    def __mul__(self, factor: float) -> "Direction":
+        return Combination([self], [float(factor)])
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Direction":
+        return self * -1.0
+
+    def without(self, *others: "Direction") -> "Direction":
+        """This direction with its components along ``others`` projected away, jointly.
+
+        Of `Shift` directions on the same timesteps the projection is over all steps at once
+        (Haas et al. 2024, eq. 12); of others it is taken per image and per step, where their
+        change is known.
+        """
+        return Combination([self], [1.0], removed=others)
+
+    def save(self, path: str | Path, **about: Any) -> Path:
+        """Write one safetensors file; nothing is left behind if it fails.
+
+        Args:
+            path: file to write; its folder is made.
+            about: JSON values to add to ``self.about``, e.g. ``method="asyrp"``.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.about |= about
+        header = {"format": _FORMAT, "direction": self.config(), "about": self.about}
+        tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file(tensors, temporary, metadata={"hsl": json.dumps(header)})
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    @staticmethod
+    def load(path: str | Path, backbone: Backbone | None = None) -> "Direction":
+        """Read a direction; given a backbone, refuse one that it was not made for.
+
+        Raises:
+            HslError: a missing or damaged file, or a direction for another backbone.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise HslError(f"{path}: no such file; want a direction saved by hsl")
+        try:
+            with safe_open(path, framework="pt") as file:
+                header = json.loads((file.metadata() or {})["hsl"])
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            direction = build(header["direction"])
+            direction.load_state_dict(tensors)
+        except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise HslError(
+                f"{path}: not a direction saved by hsl, or damaged ({reason})"
+            ) from error
+        direction.about = header["about"]
+        if backbone is not None:
+            try:
+                direction.check(backbone)
+            except HslError as error:
+                raise HslError(f"{path}: {error}") from error
+        return direction.requires_grad_(False)
+
+
+@final
+class Shift(Direction):
+    """The same change for every image: one tensor, or one per timestep.
+
+    Args:
+        delta: ``[K, s, s]``, or ``[n, K, s, s]`` with ``timesteps``.
+        timesteps: the n timesteps that ``delta``'s rows belong to; at another t the nearest
+            one's row is used, so that a direction survives another number of steps.
+        space: what the tensor is added to.
+    """
+
+    kind = "shift"
+
+    def __init__(
+        self, delta: Tensor, timesteps: Sequence[int] | None = None, space: Space = "h"
+    ) -> None:
+        super().__init__(space)
+        if delta.ndim != (3 if timesteps is None else 4):
+            raise HslError("Shift: want [K, s, s], or [n, K, s, s] with n timesteps")
+        if timesteps is not None and len(timesteps) != len(delta):
+            raise HslError(f"Shift: {len(delta)} tensors for {len(timesteps)} timesteps")
+        self.delta = nn.Parameter(delta.detach().clone())
+        self.timesteps = None if timesteps is None else [int(t) for t in timesteps]
+
+    def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        if self.timesteps is None:
+            return self.delta[None]
+        row = min(range(len(self.timesteps)), key=lambda i: abs(self.timesteps[i] - t))  # type: ignore[index]
+        return self.delta[row][None]
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "shape": list(self.delta.shape),
+            "timesteps": self.timesteps,
+            "space": self.space,
+        }
+
+    def _like(self, delta: Tensor) -> "Shift":
+        return Shift(delta, self.timesteps, self.space)
+
+    def _joins(self, other: Direction) -> bool:
+        return (
+            isinstance(other, Shift)
+            and other.space == self.space
+            and other.timesteps == self.timesteps
+            and other.delta.shape == self.delta.shape
+        )
+
+    def __add__(self, other: Direction) -> Direction:
+        if isinstance(other, Shift) and self._joins(other):
+            return self._like(self.delta + other.delta)
+        return super().__add__(other)
+
+    def __sub__(self, other: Direction) -> Direction:
+        return self + (-other)
+
+    def __mul__(self, factor: float) -> Direction:
+        return self._like(self.delta * factor)
+
+    __rmul__ = __mul__
+
+    def without(self, *others: Direction) -> Direction:
+        if not others or not all(self._joins(other) for other in others):
+            return super().without(*others)
+        rows = torch.stack([other.delta.flatten() for other in others])  # type: ignore[union-attr]
+        residue = _project_out(self.delta.flatten()[None], rows[None])
+        return self._like(residue.view_as(self.delta))
+
+
+@final
+class ImplicitFunction(Direction):
+    """Asyrp's implicit function f_t: delta h_t = f(h_t, temb(t)), by 1x1 convolutions.
+
+    Submodules carry the names of the released files. Family ``ddpm`` (DDPM, SDEdit weights):
+    conv1 -> + Linear(SiLU(temb)) -> GroupNorm -> SiLU -> conv2. Family ``adm`` (ADM, P2, ILVR):
+    GroupNorm -> SiLU -> conv -> + Linear(SiLU(temb)) -> GroupNorm -> SiLU -> conv
+    (Kwon et al. 2023, section 4.1 and Figure 3).
+
+    Args:
+        channels: K of h; a multiple of ``groups``.
+        temb_dim: E of temb.
+        family: ``ddpm`` or ``adm``.
+        zero_init: start with a last layer of zeros, so that training starts from delta h = 0.
+        ignore_timesteps: leave out the temb term, so that f is one function for all t.
+        groups: groups of the normalisations.
+    """
+
+    kind = "implicit_function"
+
+    def __init__(
+        self,
+        channels: int,
+        temb_dim: int,
+        family: Literal["ddpm", "adm"] = "ddpm",
+        zero_init: bool = False,
+        ignore_timesteps: bool = False,
+        groups: int = 32,
+    ) -> None:
+        super().__init__("h")
+        if family not in ("ddpm", "adm"):
+            raise HslError(f"family {family!r}: want ddpm or adm")
+        if channels % groups:
+            raise HslError(f"{channels} channels do not divide into {groups} groups")
+        self.arguments: dict[str, Any] = {
+            "channels": channels,
+            "temb_dim": temb_dim,
+            "family": family,
+            "ignore_timesteps": ignore_timesteps,
+            "groups": groups,
+        }
+        if family == "ddpm":
+            self.conv1 = nn.Conv2d(channels, channels, 1)
+            self.temb_proj = nn.Linear(temb_dim, channels)
+            self.norm2 = nn.GroupNorm(groups, channels, eps=1e-6)
+            self.conv2 = nn.Conv2d(channels, channels, 1)
+            final_layer = self.conv2
+        else:
+            norm = nn.GroupNorm(groups, channels, eps=1e-5)
+            self.in_layers = nn.Sequential(norm, nn.SiLU(), nn.Conv2d(channels, channels, 1))
+            self.emb_layers = nn.Sequential(nn.SiLU(), nn.Linear(temb_dim, channels))
+            norm = nn.GroupNorm(groups, channels, eps=1e-5)
+            final_layer = nn.Conv2d(channels, channels, 1)
+            # the dropout of rate 0 keeps the released files' numbering
+            self.out_layers = nn.Sequential(norm, nn.SiLU(), nn.Dropout(0.0), final_layer)
+        if zero_init:
+            nn.init.zeros_(final_layer.weight)
+            nn.init.zeros_(final_layer.bias)  # type: ignore[arg-type]
+
+    @classmethod
+    def for_backbone(cls, backbone: Backbone, **arguments: Any) -> Self:
+        """An f_t of the right size for ``backbone``."""
+        return cls(backbone.h_shape[0], backbone.temb_dim, **arguments)
+
+    def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        silu = nn.functional.silu
+        ddpm = self.arguments["family"] == "ddpm"
+        out: Tensor = self.conv1(b.h) if ddpm else self.in_layers(b.h)
+        if not self.arguments["ignore_timesteps"]:
+            temb = self.temb_proj(silu(b.temb)) if ddpm else self.emb_layers(b.temb)
+            out = out + temb[:, :, None, None]
+        return self.conv2(silu(self.norm2(out))) if ddpm else self.out_layers(out)  # type: ignore[no-any-return]
+
+    def config(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.arguments}
+
+
+@final
+class Combination(Direction):
+    """A weighted sum of directions of one space, minus its components along others.
+
+    Args:
+        directions: what is summed.
+        weights: one factor each.
+        removed: directions whose span is projected away from the sum.
+    """
+
+    kind = "combination"
+
+    def __init__(
+        self,
+        directions: Sequence[Direction],
+        weights: Sequence[float],
+        removed: Sequence[Direction] = (),
+    ) -> None:
+        spaces = {d.space for d in (*directions, *removed)}
+        if len(spaces) != 1:
+            raise HslError(f"cannot combine directions in {' and '.join(sorted(spaces))}")
+        if len(directions) != len(weights):
+            raise HslError(f"Combination: {len(directions)} directions, {len(weights)} weights")
+        super().__init__(directions[0].space)
+        self.directions = nn.ModuleList(directions)
+        self.weights = [float(w) for w in weights]
+        self.removed = nn.ModuleList(removed)
+        parts = (*directions, *removed)
+        for key in ("backbone", "backbone_hash", "h_shape"):
+            values = {json.dumps(d.about[key]) for d in parts if key in d.about}
+            if len(values) > 1:
+                raise HslError(f"cannot combine directions of {' and '.join(sorted(values))}")
+            if values:
+                self.about[key] = json.loads(values.pop())
+
+    def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        parts = [w * d(b, x, t) for w, d in zip(self.weights, self.directions, strict=True)]
+        total = torch.stack(torch.broadcast_tensors(*parts)).sum(0)
+        if not self.removed:
+            return total
+        others = torch.broadcast_tensors(total, *(d(b, x, t) for d in self.removed))[1:]
+        rows = torch.stack([other.flatten(1) for other in others], dim=1)
+        return _project_out(total.flatten(1).expand(len(rows), -1), rows).view_as(others[0])
+
+    def config(self) -> dict[str, Any]:
+        return {
+            "kind": self.kind,
+            "directions": [d.config() for d in self.directions],  # type: ignore[operator]
+            "weights": self.weights,
+            "removed": [d.config() for d in self.removed],  # type: ignore[operator]
+        }
+
+
+def build(config: dict[str, Any]) -> Direction:
+    """A direction of the shape that ``config`` describes, its tensors still to be loaded.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    arguments = {k: v for k, v in config.items() if k != "kind"}
+    if config["kind"] == Shift.kind:
+        shape = arguments.pop("shape")
+        return Shift(torch.zeros(shape), **arguments)
+    if config["kind"] == ImplicitFunction.kind:
+        return ImplicitFunction(**arguments)
+    if config["kind"] == Combination.kind:
+        parts = [build(c) for c in arguments["directions"]]
+        removed = [build(c) for c in arguments["removed"]]
+        return Combination(parts, arguments["weights"], removed)
+    raise ValueError(f"unknown kind of direction {config['kind']!r}")
+
+
+def provenance(backbone: Backbone) -> dict[str, Any]:
+    """What every saved direction says of its backbone and of the code that made it."""
+    return {
+        "backbone": backbone.name,
+        "backbone_hash": backbone.hash,
+        "h_shape": list(backbone.h_shape),
+        "tap": backbone.tap,
+        "commit": _commit(),
+    }
+
+
+def _project_out(rows: Tensor, spanned: Tensor) -> Tensor:
+    """``rows [B, D]`` minus their projections on the span of ``spanned [B, n, D]``."""
+    gram = spanned @ spanned.mT
+    inner = (spanned @ rows[:, :, None]).double()
+    coefficients = torch.linalg.lstsq(gram.double(), inner).solution.to(rows.dtype)
+    return rows - (coefficients.mT @ spanned)[:, 0]
+
+
+def _commit() -> str:
+    """The commit of the code, or "unknown" outside a checkout."""
+    try:
+        done = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return done.stdout.strip()

@@ -1,0 +1,234 @@
+"""The one reverse loop and the one inversion loop, as iterators of steps.
+
+Notation of Kwon et al. 2023 (Asyrp), eq. 2: x_{t-1} = sqrt(a_{t-1}) P_t + D_t + sigma_t z_t, with
+P_t = (x_t - sqrt(1 - a_t) eps) / sqrt(a_t), the predicted x_0, and
+D_t = sqrt(1 - a_{t-1} - sigma_t^2) eps.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from hsl.backbones import Backbone, Bottleneck
+from hsl.directions import Direction
+from hsl.errors import HslError
+
+Injection = Literal["asymmetric", "symmetric", "replaced"]
+INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced")
+
+
+class Step(NamedTuple):
+    """One step from ``t`` to ``t_next`` (-1 is the clean image).
+
+    ``x [B, C, s, s]`` before it; ``b``: the unedited bottleneck; ``eps``: what D_t uses; ``p``:
+    P_t, edited if the step is; ``x_next`` after it.
+    """
+
+    t: int
+    t_next: int
+    x: Tensor
+    b: Bottleneck
+    eps: Tensor
+    p: Tensor
+    x_next: Tensor
+
+
+class Noise(Protocol):
+    """Gives the z of a stochastic step."""
+
+    def __call__(self, t: int, like: Tensor) -> Tensor:
+        """Standard normal noise of timestep ``t``, shaped like ``like [B, C, s, s]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class SeededNoise:
+    """Noise that depends on the seed, the image's own index and the step alone.
+
+    So a result does not depend on the batch size, the order or the number of ranks.
+    """
+
+    index: Tensor  # [B] int64
+    seed: int = 0
+
+    def __call__(self, t: int, like: Tensor) -> Tensor:
+        rows = []
+        for index in self.index.tolist():
+            # three streams mixed by distinct odd constants: the low bits of a seed matter most
+            mixed = (self.seed * 0x9E3779B1 + index * 0x85EBCA77 + (t + 2) * 0xC2B2AE3D) % 2**63
+            generator = torch.Generator().manual_seed(mixed)
+            rows.append(torch.randn(like.shape[1:], generator=generator))
+        return torch.stack(rows).to(like)
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A direction and how it is put to work.
+
+    Args:
+        direction: what is added.
+        strength: its factor: a number, or one per image ``[B]``.
+        t_edit: steps with t >= t_edit are edited ...
+        t_boost: ... and steps with t < t_boost are stochastic (eta = 1): quality boosting.
+        t_start: steps with t > t_start are not edited; None: all from T are.
+        injection: ``asymmetric`` (Asyrp): into P_t alone, D_t keeps the unedited eps;
+            ``symmetric`` (Haas et al.): into both; ``replaced``: the direction's tensor takes
+            the place of h (a strength s blends (1 - s) h + s delta), in both.
+
+    Raises:
+        HslError: thresholds out of order, or an unknown injection.
+    """
+
+    direction: Direction
+    strength: float | Tensor = 1.0
+    t_edit: int = 0
+    t_boost: int = 0
+    t_start: int | None = None
+    injection: Injection = "asymmetric"
+
+    def __post_init__(self) -> None:
+        if self.injection not in INJECTIONS:
+            raise HslError(f"injection {self.injection!r}: want one of {', '.join(INJECTIONS)}")
+        if self.t_edit < 0 or self.t_boost < 0:
+            raise HslError(f"t_edit={self.t_edit}, t_boost={self.t_boost}: want 0 or more")
+        if self.t_start is not None and self.t_start < self.t_edit:
+            raise HslError(f"t_start={self.t_start} is below t_edit={self.t_edit}: nothing to edit")
+
+    def acts(self, t: int) -> bool:
+        """Whether step ``t`` is edited: t_edit <= t <= t_start."""
+        return t >= self.t_edit and (self.t_start is None or t <= self.t_start)
+
+    def change(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        """Strength times the direction, ``[B, ...]``."""
+        strength = torch.as_tensor(self.strength, dtype=x.dtype, device=x.device)
+        return strength.reshape(-1, 1, 1, 1) * self.direction(b, x, t)
+
+
+def predicted_x_0(x: Tensor, eps: Tensor, a: float) -> Tensor:
+    """P_t from x_t ``[B, C, s, s]``, eps and alpha-bar_t (DDIM, Song et al. 2021, eq. 12)."""
+    return (x - (1 - a) ** 0.5 * eps) / a**0.5
+
+
+def invert(backbone: Backbone, x: Tensor, grid: Sequence[int]) -> Iterator[Step]:
+    """Deterministic DDIM inversion of x_0 ``[B, C, s, s]``, one step per pair of the grid.
+
+    Evaluates eps at the lower timestep of each pair, beginning with the clean image as x at
+    ``grid[0]`` (Asyrp's, DiffusionCLIP's and BoundaryDiffusion's inversion).
+
+    Args:
+        backbone: the frozen denoiser.
+        x: x_0, from ``backbone.x_0(image)``.
+        grid: ascending timesteps; the last x_next is x_T at ``grid[-1]``.
+    """
+    _check_grid(backbone, grid)
+    for t, t_next in zip(grid, grid[1:], strict=False):
+        b = backbone.encode(x, t)
+        eps = backbone.decode(b)
+        p = predicted_x_0(x, eps, backbone.schedule.alpha_bar(t))
+        a_next = backbone.schedule.alpha_bar(t_next)
+        x_next = a_next**0.5 * p + (1 - a_next) ** 0.5 * eps
+        yield Step(t, t_next, x, b, eps, p, x_next)
+        x = x_next
+
+
+def reverse(
+    backbone: Backbone,
+    x: Tensor,
+    grid: Sequence[int],
+    edit: Edit | None = None,
+    eta: float | Sequence[float] = 0.0,
+    t_boost: int = 0,
+    noise: Noise | None = None,
+    detach: bool = True,
+) -> Iterator[Step]:
+    """The reverse process from x_T ``[B, C, s, s]`` to the clean image, edited or not.
+
+    Args:
+        backbone: the frozen denoiser.
+        x: x at ``grid[-1]``.
+        grid: ascending timesteps; walked from the last to the first and then to -1.
+        edit: what to put in, where (`Edit`); None samples or reconstructs.
+        eta: share of the posterior's noise; 0 is DDIM, 1 is DDPM; or one per grid entry.
+        t_boost: eta is 1 below it (the edit's own t_boost counts too).
+        noise: gives z where eta > 0; required there.
+        detach: stop gradients from one step to the next, as Asyrp's training does; False
+            keeps the whole graph (DiffusionCLIP's).
+
+    Raises:
+        HslError: a grid or eta that does not fit, or a stochastic step without ``noise``.
+    """
+    _check_grid(backbone, grid)
+    etas = [float(eta)] * len(grid) if isinstance(eta, int | float) else [float(e) for e in eta]
+    if len(etas) != len(grid):
+        raise HslError(f"{len(etas)} values of eta for {len(grid)} timesteps")
+    if edit is not None:
+        t_boost = max(t_boost, edit.t_boost)
+    previous = [-1, *grid[:-1]]
+    for t, t_next, share in reversed(list(zip(grid, previous, etas, strict=True))):
+        a, a_next = backbone.schedule.alpha_bar(t), backbone.schedule.alpha_bar(t_next)
+        b = backbone.encode(x, t)
+        if edit is not None and edit.acts(t):
+            x, b, eps, eps_p = _edited(backbone, x, b, t, edit)
+        else:
+            eps = eps_p = backbone.decode(b)
+        p = predicted_x_0(x, eps_p, a)
+        share = 1.0 if t < t_boost else share
+        sigma = share * ((1 - a / a_next) * (1 - a_next) / (1 - a)) ** 0.5
+        x_next = a_next**0.5 * p + (1 - a_next - sigma**2) ** 0.5 * eps
+        if sigma > 0:
+            if noise is None:
+                raise HslError(f"t={t} is stochastic (eta or t_boost): give a noise")
+            x_next = x_next + sigma * noise(t, x)
+        if detach:
+            x_next = x_next.detach()
+        yield Step(t, t_next, x, b, eps, p, x_next)
+        x = x_next
+
+
+def last(steps: Iterable[Step]) -> Tensor:
+    """Run an iterator of steps to its end without gradients: the last x_next.
+
+    Raises:
+        HslError: there is no step.
+    """
+    x = None
+    with torch.no_grad():
+        for step in steps:
+            x = step.x_next
+    if x is None:
+        raise HslError("no steps: the grid is empty")
+    return x
+
+
+def _edited(
+    backbone: Backbone, x: Tensor, b: Bottleneck, t: int, edit: Edit
+) -> tuple[Tensor, Bottleneck, Tensor, Tensor]:
+    """X, bottleneck, eps for D_t and eps for P_t of an edited step."""
+    space = edit.direction.space
+    change = edit.change(b, x, t)
+    if space == "x":
+        x = x + change
+        b = backbone.encode(x, t)
+        eps = backbone.decode(b)
+        return x, b, eps, eps
+    asymmetric = edit.injection == "asymmetric"
+    if space == "eps":
+        eps = backbone.decode(b)
+        return x, b, eps if asymmetric else eps + change, eps + change
+    if edit.injection == "replaced":
+        strength = torch.as_tensor(edit.strength, dtype=x.dtype, device=x.device)
+        change = change - strength.reshape(-1, 1, 1, 1) * b.h
+    edited = b._replace(h=b.h + change)
+    if not asymmetric:
+        eps = backbone.decode(edited)
+        return x, b, eps, eps
+    return x, b, backbone.decode(b), backbone.decode(edited)
+
+
+def _check_grid(backbone: Backbone, grid: Sequence[int]) -> None:
+    ascending = all(t < u for t, u in zip(grid, grid[1:], strict=False))
+    if not grid or not ascending or grid[0] < 0 or grid[-1] >= len(backbone.schedule):
+        raise HslError(f"want ascending timesteps in [0, {len(backbone.schedule) - 1}]: {grid}")
