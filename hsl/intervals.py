@@ -1,0 +1,122 @@
+"""From LPIPS curves to the editing interval: t_edit and t_boost (Kwon et al. 2023, section 3.3).
+
+Pure: curves in, timesteps out.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from torch import Tensor
+
+from hsl.errors import HslError
+
+#: Kwon et al.: LPIPS(x_0, P at t_edit) = 0.33 x the cosine of the texts, and
+#: LPIPS(x_0, x at t_boost) = 1.2, both with the AlexNet LPIPS at 256 pixels.
+EDIT_THRESHOLD, BOOST_THRESHOLD = 0.33, 1.2
+
+
+class Curves(NamedTuple):
+    """Mean perceptual distance to x_0 by timestep: of P_t, and of x_t."""
+
+    p: dict[int, float]
+    x: dict[int, float]
+
+
+class CurveMeans:
+    """Accumulates distances ``[B]`` by timestep into means and standard deviations."""
+
+    def __init__(self) -> None:
+        self._sums: dict[int, tuple[int, float, float]] = {}
+
+    def add(self, t: int, distances: Tensor) -> None:
+        """Add a batch of distances at ``t``."""
+        n, total, squares = self._sums.get(t, (0, 0.0, 0.0))
+        d = distances.detach().double()
+        self._sums[t] = (n + len(d), total + float(d.sum()), squares + float((d * d).sum()))
+
+    def mean(self) -> dict[int, float]:
+        """Mean distance by ascending timestep."""
+        return {t: total / n for t, (n, total, _) in sorted(self._sums.items())}
+
+    def std(self) -> dict[int, float]:
+        """Population standard deviation by ascending timestep."""
+        return {
+            t: max(squares / n - (total / n) ** 2, 0.0) ** 0.5
+            for t, (n, total, squares) in sorted(self._sums.items())
+        }
+
+
+def first_crossing(curve: Mapping[int, float], threshold: float, what: str) -> int:
+    """The smallest t whose value reaches ``threshold``; the curve need not be monotone.
+
+    Raises:
+        HslError: the curve never gets there; the message shows it.
+    """
+    for t, value in sorted(curve.items()):
+        if value >= threshold:
+            return t
+    shown = ", ".join(f"{t}: {value:.3g}" for t, value in _thinned(sorted(curve.items())))
+    raise HslError(
+        f"{what}: the curve never reaches {threshold:.4g} ({shown}); lower the threshold, or "
+        f"give {what} by hand"
+    )
+
+
+def t_edit(curves: Curves, cosine: float, threshold: float = EDIT_THRESHOLD) -> int:
+    """The first t with LPIPS(P_t, x_0) >= threshold x cosine.
+
+    Args:
+        curves: mean distances.
+        cosine: of the source and target texts' embeddings; the larger the change, the smaller
+            the cosine and the longer the editing interval.
+        threshold: for the perceptual network the curves were measured with.
+
+    Raises:
+        HslError: a cosine that is not positive, or no crossing.
+    """
+    if cosine <= 0:
+        raise HslError(f"t_edit: the texts' cosine is {cosine:.3f}; it must be positive")
+    return first_crossing(curves.p, threshold * cosine, "t_edit")
+
+
+def t_boost(curves: Curves, threshold: float = BOOST_THRESHOLD) -> int:
+    """The first t with LPIPS(x_t, x_0) >= threshold.
+
+    Raises:
+        HslError: no crossing.
+    """
+    return first_crossing(curves.x, threshold, "t_boost")
+
+
+def read_tsv(path: str | Path) -> dict[int, float]:
+    """A curve in the format of Asyrp's released tables: lines of timestep, tab, value.
+
+    Raises:
+        HslError: no such file, or a line of another form.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise HslError(f"{path}: no such table")
+    try:
+        rows = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
+        curve = {int(t): float(value) for t, value in rows}
+    except ValueError as error:
+        raise HslError(f"{path}: want lines of timestep, tab, value ({error})") from error
+    if not curve:
+        raise HslError(f"{path}: an empty table")
+    return curve
+
+
+def write_tsv(path: str | Path, curve: Mapping[int, float]) -> None:
+    """Write a curve in the format that `read_tsv` reads."""
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text("".join(f"{t}\t{v}\n" for t, v in sorted(curve.items())))
+    os.replace(temporary, path)
+
+
+def _thinned(items: list[tuple[int, float]], n: int = 8) -> Iterable[tuple[int, float]]:
+    step = max(len(items) // n, 1)
+    return items[::step]

@@ -1,0 +1,80 @@
+"""A cache of tensors, in memory or on disk, keyed by what they were computed from."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+Record = dict[str, Tensor]
+
+
+def key_of(*parts: Any) -> str:
+    """A key from JSON values and tensors (by content, shape and type), 32 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, Tensor):
+            digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
+            digest.update(part.detach().cpu().contiguous().numpy().tobytes())
+        else:
+            digest.update(json.dumps(part, sort_keys=True).encode())
+        digest.update(b"|")
+    return digest.hexdigest()[:32]
+
+
+class Store:
+    """Records of named tensors by key.
+
+    Args:
+        folder: where records are kept as safetensors files, shared by runs and ranks; None
+            keeps them in memory for the life of this object.
+    """
+
+    def __init__(self, folder: str | Path | None = None) -> None:
+        self.folder = None if folder is None else Path(folder)
+        self._memory: dict[str, Record] = {}
+
+    def get(self, key: str) -> Record | None:
+        """The record of ``key``, or None. A damaged file counts as none: it is made anew."""
+        if self.folder is None:
+            return self._memory.get(key)
+        path = self._path(key)
+        try:
+            return load_file(path) if path.exists() else None
+        except (SafetensorError, OSError):
+            return None
+
+    def put(self, key: str, record: Record) -> Record:
+        """Keep a record, on the CPU, and return it."""
+        record = {name: tensor.detach().cpu().contiguous() for name, tensor in record.items()}
+        if self.folder is None:
+            self._memory[key] = record
+            return record
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            save_file(record, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return record
+
+    def many(self, keys: list[str], compute: Callable[[list[int]], list[Record]]) -> list[Record]:
+        """Records of ``keys``; ``compute`` makes those at the given positions that are missing,
+        as one batch."""
+        found = [self.get(key) for key in keys]
+        missing = [i for i, record in enumerate(found) if record is None]
+        if missing:
+            for i, record in zip(missing, compute(missing), strict=True):
+                found[i] = self.put(keys[i], record)
+        return [record for record in found if record is not None]
+
+    def _path(self, key: str) -> Path:
+        assert self.folder is not None
+        return self.folder / key[:2] / f"{key}.safetensors"
