@@ -1,0 +1,16 @@
+"""Figures of edited images. Every network behind them is a judge."""
+
+from hsl.metrics.attributes import AttributeChange
+from hsl.metrics.base import PerSample, bootstrap
+from hsl.metrics.directional import DirectionalSimilarity
+from hsl.metrics.distances import CounterfactualError, Reconstruction, psnr
+
+__all__ = [
+    "AttributeChange",
+    "CounterfactualError",
+    "DirectionalSimilarity",
+    "PerSample",
+    "Reconstruction",
+    "bootstrap",
+    "psnr",
+]

@@ -1,0 +1,115 @@
+"""What an edit does to the attributes of a face, as a judge sees it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from hsl.data.toyfaces.factors import ATTRIBUTES, excluded_by
+from hsl.encoders.roles import Role
+from hsl.errors import HslError
+from hsl.metrics.base import PerSample, bootstrap, check_images, held, on_device
+
+
+class AttributeJudge(Protocol):
+    """A frozen attribute classifier, as `hsl.encoders.attributes.AttributeClassifier`."""
+
+    role: Role
+    names: Sequence[str]
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Probabilities ``[B, A]`` in [0, 1] of images ``[B, 3, S, S]`` in [-1, 1]."""
+
+
+class AttributeChange(PerSample):
+    """Effect of an edit on its target, and on the attributes that it should leave alone.
+
+    An attribute is judged present where its probability is at least 0.5. Comparable attributes
+    are all but the target and ``excluded``.
+
+    Args:
+        judge: attribute classifier with role judge.
+        target: the attribute that the edit is to bring about.
+        value: 1 to bring the target about, 0 to take it away; ``target_*`` and ``effect`` are
+            then about its absence.
+        excluded: attributes that cannot be compared, shown apart. Default: what ToyFaces'
+            `excluded_by` says, if all of the judge's attributes are ToyFaces'; else none.
+
+    Raises:
+        HslError: a guide; a target or excluded attribute that the judge does not know; a value
+            other than 0 and 1.
+    """
+
+    def __init__(
+        self,
+        judge: AttributeJudge,
+        target: str,
+        value: int = 1,
+        excluded: Collection[str] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.names = tuple(judge.names)
+        super().__init__(columns=2 * len(self.names), **kwargs)
+        self._judge = held(judge, type(self).__name__)
+        if excluded is None:
+            excluded = excluded_by(target) if set(self.names) <= set(ATTRIBUTES) else ()
+            excluded = set(excluded) & set(self.names)
+        for name in (target, *excluded):
+            if name not in self.names:
+                known = ", ".join(self.names)
+                raise HslError(f"attribute {name!r}: the judge knows only {known}")
+        if value not in (0, 1):
+            raise HslError(f"{target}={value}: an attribute is set to 0 or 1")
+        self.target, self.value = self.names.index(target), value
+        self.excluded = [name for name in self.names if name in excluded and name != target]
+        self.others = [n for n in self.names if n != target and n not in self.excluded]
+
+    def update(self, before: Tensor, after: Tensor, index: Tensor) -> None:
+        """Judge source images and edited images ``[B, 3, S, S]``, float in [-1, 1], of faces
+        ``index [B]``."""
+        before, after = check_images("AttributeChange", before=before, after=after)
+        judge = on_device(self._judge[0], before.device)
+        pair = [judge.probabilities(before), judge.probabilities(after)]
+        self.add(index, torch.cat(pair, dim=1))
+
+    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
+        """``target_before``, ``target_after``: shares judged to have the target; ``effect``: mean
+        change of its probability; ``kept``: share of faces whose every comparable attribute
+        stays on its side of 0.5; ``leakage``: mean absolute change of a comparable attribute's
+        probability."""
+        before, after = values.chunk(2, dim=1)
+        was, now = before >= 0.5, after >= 0.5
+        others = self._columns(self.others)
+        sign = 1 if self.value else -1
+        change = (after - before)[:, self.target] * sign
+        return {
+            "target_before": (was[:, self.target] == bool(self.value)).double().mean(),
+            "target_after": (now[:, self.target] == bool(self.value)).double().mean(),
+            "effect": change.mean(),
+            "kept": (was == now)[:, others].all(1).double().mean(),
+            "leakage": (after - before)[:, others].abs().mean(),
+        }
+
+    def compute(self) -> dict[str, Any]:
+        """The figures of `statistics`; ``leakage_worst``, the largest mean absolute change of a
+        comparable attribute, and ``leakage_worst_attribute``, its name (the interval is that of
+        this attribute); apart, not counted in the others, ``excluded``: the mean absolute change
+        of each excluded attribute. ``x_ci`` is the interval of ``x``."""
+        figures = super().compute()
+        _, values = self.samples()
+        before, after = values.chunk(2, dim=1)
+        changes = (after - before).abs()
+        if self.others:
+            columns = self._columns(self.others)
+            worst = columns[int(changes[:, columns].mean(0).argmax())]
+            low_high = bootstrap(changes[:, worst])
+            figures |= {"leakage_worst": changes[:, worst].mean().item()}
+            figures |= {"leakage_worst_ci": low_high}
+            figures |= {"leakage_worst_attribute": self.names[worst]}
+        apart = self._columns(self.excluded)
+        means = changes[:, apart].mean(0).tolist()
+        return figures | {"excluded": dict(zip(self.excluded, means, strict=True))}
+
+    def _columns(self, names: Sequence[str]) -> list[int]:
+        return [self.names.index(name) for name in names]

@@ -1,0 +1,165 @@
+"""Metrics that keep one row of numbers per image.
+
+All frozen networks in here are judges: they had no part in making the edit that they measure.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from hsl.encoders.roles import HasRole, require_judge
+from hsl.errors import HslError
+
+Statistics = Callable[[Tensor], Mapping[str, Tensor]]
+RESAMPLES = 1000
+LEVEL = 0.95
+_LARGEST_INDEX = 2**24  # the state is float32, which holds integers exactly up to here
+_RANGE = 1.5  # an edited image may leave [-1, 1] a little; one in [0, 255] does not pass
+J = TypeVar("J", bound=HasRole)
+
+
+class PerSample(Metric):
+    """Keeps ``columns`` numbers per image, and its index, in Metric states.
+
+    Distributed samplers repeat images to fill the last batch; an index that comes again is
+    dropped when the figures are computed, so that one process and several agree. Subclasses
+    call `add` in ``update`` and say in `statistics` what to compute from the rows.
+
+    Args:
+        columns: numbers kept per image.
+        kwargs: options of ``torchmetrics.Metric``.
+    """
+
+    full_state_update = False
+    rows: list[Tensor]  # one tensor, once torchmetrics has gathered it from all ranks
+
+    def __init__(self, columns: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.columns = columns
+        # One flat state keeps index and numbers together, and lets a rank be empty.
+        self.add_state("rows", [], dist_reduce_fx="cat")
+
+    def add(self, index: Tensor, values: Tensor) -> None:
+        """Keep ``values [B, columns]`` of the images ``index [B]``.
+
+        Raises:
+            HslError: an index that is no whole number per image, or above 16,777,216.
+        """
+        if index.shape != values.shape[:1] or index.is_floating_point():
+            raise HslError(f"{self._where}: want one whole number per image as index")
+        if bool((index > _LARGEST_INDEX).any()):
+            raise HslError(f"{self._where}: number the images from 0; {_LARGEST_INDEX} at most")
+        index = index.to(values.device, torch.float32)
+        self.rows.append(torch.cat([index[:, None], values.float()], dim=1).flatten())
+
+    def samples(self) -> tuple[Tensor, Tensor]:
+        """Each image once, by rising index: index ``[N]`` int64, values ``[N, columns]`` float64,
+        on the CPU.
+
+        Raises:
+            HslError: no image was seen.
+        """
+        if not len(self.rows):
+            raise HslError(f"{self._where}: no image was measured; is the data set empty?")
+        rows = dim_zero_cat(self.rows).cpu().double().reshape(-1, 1 + self.columns)
+        rows = rows[rows[:, 0].argsort(stable=True)]
+        first = torch.ones(len(rows), dtype=torch.bool)
+        first[1:] = rows[1:, 0] != rows[:-1, 0]
+        return rows[first, 0].long(), rows[first, 1:]
+
+    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
+        """The figures, as scalars, of the rows ``values [N, columns]``."""
+        raise NotImplementedError
+
+    def compute(self) -> dict[str, Any]:
+        """Each figure ``x`` as a float, and its interval ``x_ci = (low, high)``.
+
+        Raises:
+            HslError: no image was seen.
+        """
+        _, values = self.samples()
+        return with_intervals(values, self.statistics)
+
+    @property
+    def _where(self) -> str:
+        return type(self).__name__
+
+
+def held(network: J, where: str) -> list[J]:
+    """``network``, if it is a judge, in a list: torch does not look into it. So the judge stays
+    out of the checkpoints of whoever owns the metric, and keeps its eval mode.
+
+    Raises:
+        HslError: a guide.
+    """
+    require_judge(network, where)
+    module: object = network
+    if isinstance(module, nn.Module):
+        module.eval()
+    return [network]
+
+
+def on_device(network: J, device: torch.device) -> J:
+    """``network`` where the images are."""
+    module: object = network
+    if isinstance(module, nn.Module):
+        module.to(device)
+    return network
+
+
+def check_images(where: str, **images: Tensor) -> list[Tensor]:
+    """The images in float32, detached, once they have passed: float ``[B, 3, H, W]``, all of one
+    shape, finite, in [-1.5, 1.5] (images are in [-1, 1]; an edit may leave it a little).
+
+    Raises:
+        HslError: the first that does not pass, by name.
+    """
+    shape = next(iter(images.values())).shape
+    for name, image in images.items():
+        if not image.is_floating_point():
+            raise HslError(f"{where}: {name} is {image.dtype}; want float in [-1, 1]")
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape != shape:
+            got, want = list(image.shape), [*shape] if len(shape) == 4 else "[B, 3, H, W]"
+            raise HslError(f"{where}: {name} is {got}; want RGB images {want}")
+        if not bool((image.abs() <= _RANGE).all()):  # false for NaN, too
+            low, high = image.amin().item(), image.amax().item()
+            raise HslError(f"{where}: {name} spans [{low:.3g}, {high:.3g}]; want [-1, 1]")
+    return [image.detach().float() for image in images.values()]
+
+
+def with_intervals(values: Tensor, statistics: Statistics) -> dict[str, Any]:
+    """Each figure of ``values [N, V]`` with its interval: ``{"x": 0.9, "x_ci": (0.8, 1.0)}``. All
+    figures are computed from the same resamples."""
+    figures = statistics(values)
+    low, high = _percentiles(values, lambda rows: torch.stack(list(statistics(rows).values())))
+    result: dict[str, Any] = {}
+    for i, (name, value) in enumerate(figures.items()):
+        result |= {name: value.item(), f"{name}_ci": (low[i].item(), high[i].item())}
+    return result
+
+
+def bootstrap(
+    values: Tensor | Sequence[float], statistic: Callable[[Tensor], Tensor] = torch.mean
+) -> tuple[float, float]:
+    """Percentile bootstrap (Efron 1979): the middle 95% of ``statistic`` over 1,000 resamples of
+    the rows of ``values [N]`` or ``[N, V]``, drawn from a fixed seed."""
+    rows = torch.as_tensor(values, dtype=torch.float64)
+    low, high = _percentiles(rows, lambda resample: statistic(resample)[None])
+    return low.item(), high.item()
+
+
+def _percentiles(values: Tensor, statistics: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """Low and high ends ``[K]`` of the intervals of K statistics. A resample for which a statistic
+    has no value (NaN) does not count."""
+    generator = torch.Generator().manual_seed(0)
+    n = len(values)
+    draws = [
+        statistics(values[torch.randint(n, (n,), generator=generator)]) for _ in range(RESAMPLES)
+    ]
+    tail = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
+    low, high = torch.stack(draws).double().nanquantile(tail, dim=0)
+    return low, high
