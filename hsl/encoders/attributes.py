@@ -1,0 +1,48 @@
+"""Attribute classifiers: one logit an attribute."""
+
+from typing import Self
+
+from torch import Tensor, nn
+
+from hsl.encoders.roles import Role
+from hsl.encoders.tower import Tower
+from hsl.encoders.weights import freeze, locate, read
+
+KIND = "attributes"
+
+
+class AttributeClassifier(nn.Module):
+    """Independent binary attributes of a face.
+
+    ``names``: the attribute of each output; ``role``: guide or judge. Trained by
+    ``experiments/toyfaces/train_attributes.py``.
+    """
+
+    def __init__(self, names: tuple[str, ...], role: Role, width: int) -> None:
+        super().__init__()
+        self.names = names
+        self.role: Role = role
+        self.tower = Tower(width, len(names))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``[B, A]`` of images ``[B, 3, S, S]`` in [-1, 1]."""
+        logits: Tensor = self.tower(images)
+        return logits
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """Probabilities ``[B, A]`` in [0, 1] of images ``[B, 3, S, S]`` in [-1, 1]."""
+        return self(images).sigmoid()  # type: ignore[no-any-return]
+
+    @classmethod
+    def load(cls, name: str) -> Self:
+        """A frozen classifier in eval mode: ``toyfaces/guide``, ``toyfaces/judge`` or the path of
+        a ``.safetensors`` file.
+
+        Raises:
+            HslError: nothing of that name, or a damaged file.
+        """
+        path = locate(name, KIND)
+        config, tensors = read(path, KIND)
+        network = cls(tuple(config["names"]), config["role"], config["width"])
+        freeze(network, tensors, path)
+        return network

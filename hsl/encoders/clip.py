@@ -1,0 +1,146 @@
+"""CLIP: ToyFaces' own small ones, and any that open_clip can load."""
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+import open_clip
+from torch import Tensor, nn
+from torchvision.transforms.v2.functional import InterpolationMode, center_crop, normalize, resize
+
+from hsl.encoders.roles import Role
+from hsl.encoders.tokens import WordTokenizer
+from hsl.encoders.tower import Tower
+from hsl.encoders.weights import freeze, locate, read
+from hsl.errors import HslError
+
+KIND = "clip"
+
+
+class Clip(nn.Module):
+    """A frozen CLIP. ``role``: guide or judge.
+
+    Args:
+        model: an open_clip ``CLIP``.
+        tokenize: texts -> token numbers.
+        role: guide or judge.
+        preprocess: open_clip's ``size``, ``mean``, ``std`` and ``interpolation``; None for a
+            ToyFaces CLIP, which takes images as they are.
+        antialias: whether shrinking an image smooths it first (the papers' torchvision did not).
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenize: Callable[[list[str]], Tensor],
+        role: Role,
+        preprocess: dict[str, Any] | None = None,
+        antialias: bool = True,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.tokenize = tokenize
+        self.role: Role = role
+        self.preprocess = preprocess
+        self.antialias = antialias
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Features ``[B, D]``, not normalised, of images ``[B, 3, S, S]`` in [-1, 1];
+        differentiable with respect to ``images``, which are not clamped."""
+        features: Tensor = self.model.encode_image(self._prepared(images))  # type: ignore[operator]
+        return features
+
+    def encode_text(self, texts: list[str]) -> Tensor:
+        """Features ``[N, D]``, not normalised.
+
+        Raises:
+            HslError: a ToyFaces CLIP does not know a word, or a text is too long for it.
+        """
+        device = next(self.model.parameters()).device
+        tokens = self.tokenize(texts).to(device)
+        features: Tensor = self.model.encode_text(tokens)  # type: ignore[operator]
+        return features
+
+    def _prepared(self, images: Tensor) -> Tensor:
+        """(x + 1) / 2, resize, crop, normalise: what CLIP was trained with, on tensors."""
+        if self.preprocess is None:
+            return images
+        size, how = self.preprocess["size"], self.preprocess["interpolation"]
+        side = size if isinstance(size, int) else size[0]
+        x: Tensor = resize(
+            (images + 1) / 2, [side], InterpolationMode(how), antialias=self.antialias
+        )
+        x = center_crop(x, [side, side])
+        x = normalize(x, list(self.preprocess["mean"]), list(self.preprocess["std"]))
+        return x
+
+    @classmethod
+    def load(cls, name: str, role: Role = "guide", antialias: bool = True) -> Self:
+        """A frozen CLIP in eval mode.
+
+        Args:
+            name: ``toyfaces/guide``, ``toyfaces/judge``, the path of such a ``.safetensors`` file,
+                or ``ARCHITECTURE/WEIGHTS`` of open_clip, where WEIGHTS is a tag or a local file:
+                ``ViT-B-16-quickgelu/openai`` (OpenAI's weights are QuickGELU).
+            role: of an open_clip model; a ToyFaces CLIP has its own.
+            antialias: see the class.
+
+        Raises:
+            HslError: an unknown name, a damaged file, or no network to download from.
+        """
+        architecture, _, weights = name.partition("/")
+        if weights and architecture in open_clip.list_models():
+            return cls._open_clip(architecture, weights, role, antialias)
+        if not name.endswith(".safetensors") and architecture != "toyfaces":
+            raise HslError(
+                f"{name}: unknown CLIP; give toyfaces/guide, toyfaces/judge, a .safetensors file "
+                "or ARCHITECTURE/WEIGHTS of open_clip, such as ViT-B-16-quickgelu/openai"
+            )
+        path = locate(name, KIND)
+        config, tensors = read(path, KIND)
+        clip = cls(*small(tuple(config["words"]), config["width"], config["text"]), config["role"])
+        freeze(clip.model, tensors, path)
+        return clip
+
+    @classmethod
+    def _open_clip(cls, architecture: str, weights: str, role: Role, antialias: bool) -> Self:
+        tags = open_clip.list_pretrained_tags_by_model(architecture)
+        if weights not in tags and not Path(weights).is_file():
+            raise HslError(
+                f"{architecture}/{weights}: neither a file nor pretrained weights of "
+                f"{architecture}; there are {', '.join(tags) or 'none'}"
+            )
+        logging.disable(logging.ERROR)  # without network, twenty lines about retries
+        try:
+            model = open_clip.create_model(architecture, pretrained=weights)
+        except Exception as error:  # huggingface_hub, urllib and torch each raise their own
+            raise HslError(
+                f"{architecture}/{weights}: could not be downloaded or read; download it on a "
+                f"machine with network and give {architecture}/PATH_OF_THE_FILE"
+            ) from error
+        finally:
+            logging.disable(logging.NOTSET)
+        model.eval().requires_grad_(False)
+        config = open_clip.get_model_preprocess_cfg(model)
+        return cls(model, open_clip.get_tokenizer(architecture), role, config, antialias)
+
+
+def small(
+    words: tuple[str, ...], width: int, text: dict[str, int]
+) -> tuple[open_clip.CLIP, WordTokenizer]:
+    """An untrained ToyFaces CLIP with its tokenizer: open_clip's ``CLIP`` whose image tower is
+    convolutional (at 32 pixels ViTs and open_clip's ResNets did worse).
+
+    Args:
+        words: its vocabulary.
+        width: of the image tower.
+        text: ``width``, ``heads``, ``layers``, ``context_length`` of the text transformer, and
+            ``dim``, the features' dimension.
+    """
+    tokenizer = WordTokenizer(words, text["context_length"])
+    towers = {k: text[k] for k in ("width", "heads", "layers", "context_length")}
+    stand_in = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}
+    model = open_clip.CLIP(text["dim"], stand_in, towers | {"vocab_size": tokenizer.size})
+    model.visual = Tower(width, text["dim"])
+    return model, tokenizer

@@ -1,0 +1,113 @@
+"""LPIPS-style distances between images (Zhang et al. 2018, eq. 1)."""
+
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from hsl.encoders.roles import Role
+from hsl.encoders.tower import to_size
+from hsl.encoders.weights import freeze, locate, read
+from hsl.errors import HslError
+
+KIND = "perceptual"
+NETS = ("alex", "vgg", "squeeze")
+
+
+class PerceptualDistance(nn.Module):
+    """Distance between two images as a network sees them. A judge: it enters no loss.
+
+    The scale of ``toyfaces``: 1 is the mean distance of two unrelated faces; its model card says
+    what noise, blur and each attribute's counterfactual come to.
+
+    Args:
+        network: (x, y) -> distances of B elements in any shape.
+    """
+
+    role: Role = "judge"
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distances ``[B]``, >= 0, of images ``[B, 3, S, S]`` in [-1, 1]."""
+        distance: Tensor = self.network(x, y)
+        return distance.flatten()
+
+    @classmethod
+    def load(cls, name: str = "toyfaces") -> Self:
+        """A frozen distance in eval mode.
+
+        Args:
+            name: ``toyfaces`` (needs no download), the path of a ``.safetensors`` file, or
+                ``lpips/alex``, ``lpips/vgg``, ``lpips/squeeze`` of the ``lpips`` package.
+
+        Raises:
+            HslError: nothing of that name, a damaged file, or no network to download from.
+        """
+        package, _, net = name.partition("/")
+        if package == "lpips":
+            return cls(_lpips(net))
+        path = locate(name, KIND)
+        config, tensors = read(path, KIND)
+        network = LayerDistance(config["width"])
+        freeze(network, tensors, path)
+        return cls(network)
+
+
+class LayerDistance(nn.Module):
+    """sum_l w_l mean_hw |u(f_l(x)) - u(f_l(y))|^2, with u to unit length over channels.
+
+    Four convolutions without normalisation layers, so that a feature depends on its surroundings
+    alone. ``weights [4]``, >= 0, are calibrated by the script that trains the network.
+
+    Args:
+        width: channels of the first layer; 2x, 4x and 4x below.
+    """
+
+    weights: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = (3, width, 2 * width, 4 * width, 4 * width)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(channels[i], channels[i + 1], 4 if i else 3, 2 if i else 1, padding=1)
+            for i in range(4)
+        )
+        self.register_buffer("weights", torch.ones(4))
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """The four layers' features of images ``[B, 3, S, S]`` in [-1, 1], at 32, 16, 8, 4 px."""
+        x, found = to_size(images), []
+        for layer in self.layers:
+            x = nn.functional.silu(layer(x))
+            found.append(x)
+        return found
+
+    def by_layer(self, x: Tensor, y: Tensor) -> Tensor:
+        """Unweighted distances ``[B, 4]``."""
+        pairs = zip(self.features(x), self.features(y), strict=True)
+        gaps = [(normalize(a, dim=1) - normalize(b, dim=1)).square().sum(1) for a, b in pairs]
+        return torch.stack([gap.mean((1, 2)) for gap in gaps], dim=1)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Distances ``[B]``."""
+        return self.by_layer(x, y) @ self.weights
+
+
+def _lpips(net: str) -> nn.Module:
+    """The lpips package's distance for images in [-1, 1]."""
+    if net not in NETS:
+        raise HslError(f"lpips/{net}: unknown network; there are lpips/{', lpips/'.join(NETS)}")
+    import lpips  # slow to import, and only needed here
+
+    try:
+        distance: nn.Module = lpips.LPIPS(net=net, verbose=False)
+    except (OSError, RuntimeError) as error:
+        raise HslError(
+            f"lpips/{net}: the weights of its network could not be downloaded; run once with "
+            "network, or use toyfaces"
+        ) from error
+    return distance.eval().requires_grad_(False)
