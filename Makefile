@@ -1,0 +1,47 @@
+# make demo: set up and run the main job. make test: set up, lint, types, fast tests.
+PYTHON ?= python3
+WORKERS ?= 2
+BIN := .venv/bin
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: help demo test test-slow lint models clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo       set up and train the Smiling direction on ToyFaces (minutes, 2 CPU cores)"
+	@echo "make test       set up, check style and types, run the fast tests (under 12 minutes)"
+	@echo "make test-slow  the tests that take long (under 45 minutes)"
+	@echo "make lint       style and types alone"
+	@echo "make models     train the bundled models again (hours)"
+	@echo "make clean      remove .venv and caches; runs/ stays"
+
+# The stamp is written last, so that a broken installation is taken up again.
+.venv/installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+		|| { echo "hsl needs Python 3.11 or newer with venv; name one: make PYTHON=python3.12" >&2; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $@
+
+demo: .venv/installed
+	$(BIN)/python -m hsl.train fit
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+# One thread a worker: small networks gain more from two tests at once than from two threads.
+test: lint
+	OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --durations=10
+
+# One after the other, with all cores: some of these measure time and memory. 5: none collected.
+test-slow: .venv/installed
+	$(PYTEST) -m "slow and not gpu and not network" --durations=0 || test $$? -eq 5
+
+models: .venv/installed
+	PATH="$(CURDIR)/$(BIN):$$PATH" bash experiments/toyfaces/make_models.sh
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist hsl.egg-info
+	find hsl tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,275 @@
+"""Imports point down only, judges stay out of losses, and nothing unpickles what it loads."""
+
+import ast
+from collections.abc import Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+HSL = Path(__file__).resolve().parents[1] / "hsl"
+
+#: The floors, lowest first, as (number, names). A floor's first row is what the rest of that floor
+#: may stand on too. A new module or package directly under hsl/ needs a place here.
+ROWS = (
+    (1, "errors types"),
+    (1, "schedule assets store report"),
+    (2, "backbones encoders solvers data"),
+    (3, "directions losses metrics"),
+    (4, "process"),
+    (5, "intervals pullback"),
+    (6, "methods"),
+    (7, "callbacks"),
+    (8, "cli"),
+    (8, "train edit benchmark convert study explore"),
+)
+ROW = {name: row for row, (_, names) in enumerate(ROWS) for name in names.split()}
+TOP = len(ROWS)  # hsl/__init__.py and the `__main__` parts: they may import all, none imports them
+Sources = Mapping[str, ast.Module]
+
+
+def sources(root: Path = HSL) -> dict[str, ast.Module]:
+    """Every module under ``root``, by its dotted name; a package by its own."""
+    found = {}
+    for path in sorted(root.rglob("*.py")):
+        parts = [root.name, *path.relative_to(root).with_suffix("").parts]
+        name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+        found[name] = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    return found
+
+
+def parse(modules: Mapping[str, str]) -> dict[str, ast.Module]:
+    """Modules given as text."""
+    return {name: ast.parse(text) for name, text in modules.items()}
+
+
+def without_main(tree: ast.Module) -> Iterator[ast.AST]:
+    """The nodes of a module, except those of its ``if __name__ == "__main__":``."""
+    for node in tree.body:
+        is_main = isinstance(node, ast.If) and "__main__" in ast.dump(node.test)
+        for part in node.orelse if is_main else [node]:
+            yield from ast.walk(part)
+
+
+def targets(module: str, node: ast.AST, modules: Sources, package: bool) -> Iterator[str]:
+    """The hsl modules that an import statement, or an import_module("..."), names."""
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        parents = module.split(".") if package else module.split(".")[:-1]
+        up = parents[: len(parents) - node.level + 1] if node.level else []
+        base = ".".join([*up, *([node.module] if node.module else [])])
+        for alias in node.names:
+            names.append(f"{base}.{alias.name}" if f"{base}.{alias.name}" in modules else base)
+    elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+        called = node.func.attr if isinstance(node.func, ast.Attribute) else None
+        called = node.func.id if isinstance(node.func, ast.Name) else called
+        if called in {"import_module", "__import__"} and isinstance(node.args[0].value, str):
+            names = [node.args[0].value]
+    yield from (name for name in names if name.split(".")[0] == "hsl")
+
+
+def imports(modules: Sources) -> dict[str, set[str]]:
+    """Which hsl modules each module imports, wherever in its text."""
+    packages = {name.rpartition(".")[0] for name in modules} | {"hsl"}
+    return {
+        name: {
+            target
+            for node in without_main(tree)
+            for target in targets(name, node, modules, name in packages)
+        }
+        for name, tree in modules.items()
+    }
+
+
+def row_of(module: str) -> int | None:
+    """The row of a module in `ROWS`; None where it has none."""
+    parts = module.split(".")
+    return TOP if len(parts) == 1 or parts[-1] == "__main__" else ROW.get(parts[1])
+
+
+def faults(modules: Sources) -> list[str]:
+    """One line for every import that does not point down, and for every module without a floor."""
+    lines = []
+    for name in modules:
+        if row_of(name) is None:
+            lines.append(f"{name} has no floor: add it to ROWS in tests/test_floors.py")
+    for name, imported in imports(modules).items():
+        for target in sorted(imported):
+            own, other = row_of(name), row_of(target)
+            if own is None or other is None:
+                continue
+            inside = own == other < TOP and name.split(".")[1] == target.split(".")[1]
+            if not inside and other >= own:
+                lines.append(f"{name} imports {target}, which is not on a lower floor")
+    return lines
+
+
+def cycle(modules: Sources) -> list[str]:
+    """Modules that import each other in a ring; empty where none do."""
+    graph = {name: imported - {name} for name, imported in imports(modules).items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        return list(error.args[1])
+    return []
+
+
+def test_imports_point_down() -> None:
+    assert not faults(sources())
+
+
+def test_no_module_imports_itself_in_a_ring() -> None:
+    assert not cycle(sources())
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("hsl.schedule", "import hsl.process"),
+        ("hsl.schedule", "from hsl import process"),
+        ("hsl.schedule", "from hsl.process import reverse"),
+        ("hsl.schedule", "from .process import reverse"),
+        ("hsl.data.toyfaces.renderer", "from ...process import reverse"),
+        ("hsl.schedule", "def f():\n    from hsl.process import reverse"),
+        ("hsl.schedule", "if TYPE_CHECKING:\n    from hsl.process import Step"),
+        ("hsl.schedule", "importlib.import_module('hsl.process')"),
+        ("hsl.errors", "from hsl.schedule import Schedule"),
+        ("hsl.losses", "from hsl.metrics import Effect"),
+        ("hsl.methods.asyrp", "from hsl.train import main"),
+        ("hsl.train", "from hsl.edit import main"),
+        ("hsl.process", "from hsl import __version__"),
+        ("hsl.process", "from hsl.data.__main__ import main"),
+    ],
+)
+def test_an_import_that_points_up_or_sideways_is_caught(module: str, text: str) -> None:
+    others = dict.fromkeys(("hsl", "hsl.process", "hsl.schedule", "hsl.metrics", "hsl.train"), "")
+    assert len(faults(parse({**others, module: text}))) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "text"),
+    [
+        ("hsl.process", "from hsl import schedule"),
+        ("hsl.assets", "from hsl.errors import HslError"),
+        ("hsl.methods.asyrp", "from hsl.methods.base import Method"),
+        ("hsl.train", "from hsl.cli import main"),
+        ("hsl.store", "if __name__ == '__main__':\n    from hsl.cli import main"),
+        ("hsl.data.__main__", "from hsl.cli import main"),
+        ("hsl.process", "import torch, hslib"),
+    ],
+)
+def test_an_import_that_points_down_is_let_through(module: str, text: str) -> None:
+    assert not faults(parse({"hsl": "", "hsl.schedule": "", module: text}))
+
+
+def test_a_module_without_a_floor_is_caught() -> None:
+    assert faults(parse({"hsl.utils": ""})) == [
+        "hsl.utils has no floor: add it to ROWS in tests/test_floors.py"
+    ]
+
+
+def test_a_ring_is_caught() -> None:
+    ring = {"hsl.data.a": "from hsl.data.b import x", "hsl.data.b": "import hsl.data.a"}
+    assert set(cycle(parse(ring))) == set(ring)
+
+
+# Judges measure; they enter no loss and no method.
+
+JUDGES = {"PerceptualDistance", "Segmenter"}
+
+
+def docstrings(tree: ast.Module) -> set[int]:
+    """The ids of the constants that stand alone as a statement."""
+    return {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+
+
+def judges(tree: ast.Module) -> list[str]:
+    """Where a module names a judge, or a network that is one, outside its docstrings."""
+    found, texts = [], docstrings(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            named = node.value if "judge" in node.value.lower() and id(node) not in texts else ""
+        elif isinstance(node, ast.alias):
+            named = node.name.rpartition(".")[2]
+            named = named if named in JUDGES else ""
+        elif isinstance(node, ast.Attribute | ast.Name):
+            named = node.attr if isinstance(node, ast.Attribute) else node.id
+            named = named if named in JUDGES else ""
+        else:
+            continue
+        if named:
+            found.append(f"line {getattr(node, 'lineno', '?')}: {named}")
+    return found
+
+
+def test_no_judge_enters_a_loss_or_a_method() -> None:
+    trains = {n: t for n, t in sources().items() if n.startswith(("hsl.losses", "hsl.methods"))}
+    assert not {name: found for name, tree in trains.items() if (found := judges(tree))}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "asset('toyfaces/judge')",
+        "asset(f'toyfaces/{size}/clip-judge')",
+        "from hsl.encoders import Segmenter",
+        "from hsl.encoders import perceptual\nperceptual.PerceptualDistance()",
+    ],
+)
+def test_a_judge_in_a_loss_is_caught(text: str) -> None:
+    assert judges(ast.parse(text))
+
+
+def test_a_docstring_may_speak_of_judges() -> None:
+    assert not judges(ast.parse('"""No judge."""\ndef f():\n    """Refuses a judge."""\n'))
+
+
+# torch.load unpickles, and so runs, what a file says.
+
+
+def unsafe_loads(tree: ast.Module) -> list[int]:
+    """Lines that call torch.load without weights_only=True."""
+    nodes = list(ast.walk(tree))
+    torches = {"torch"} | {
+        alias.asname or alias.name
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for alias in node.names
+        if alias.name == "torch"
+    }
+    loads = {
+        alias.asname or alias.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module == "torch"
+        for alias in node.names
+        if alias.name == "load"
+    }
+    lines = []
+    for node in nodes:
+        if not isinstance(node, ast.Call):
+            continue
+        function = ast.unparse(node.func)
+        safe = "weights_only=True" in (ast.unparse(k) for k in node.keywords)
+        if function in loads | {f"{name}.load" for name in torches} and not safe:
+            lines.append(node.lineno)
+    return lines
+
+
+def test_every_torch_load_loads_weights_only() -> None:
+    assert not {name: lines for name, tree in sources().items() if (lines := unsafe_loads(tree))}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "import torch as t\nt.load(path)",
+        "from torch import load\nload(path)",
+    ],
+)
+def test_an_unsafe_load_is_caught(text: str) -> None:
+    assert unsafe_loads(ast.parse(text))
+    assert not unsafe_loads(ast.parse("torch.load(path, weights_only=True)"))
