@@ -19,7 +19,7 @@ ELSEWHERE = re.compile(r"^(?:[a-z][a-z0-9+.-]*:|#)", re.IGNORECASE)
 # Spelt so that this file does not match itself.
 MACHINE_PATH = re.compile(r"(?<![\w.\-/}~])/(?:work|root|opt|home/[a-z]\w*)(?=[/\s\"'`:;,)]|$)")
 REGISTRY = re.compile(
-    r"(?:index|find|trusted)-(?:url|links|host)|pythonhosted[.]|\bpypi[.]|artifactory|\bdevpi\b",
+    r"(?:index|find|trusted)-(?:url|links|host)|pythonhosted[.]|\b[p]ypi[.]|[a]rtifactory|[d]evpi",
     re.IGNORECASE,
 )
 
