@@ -4,6 +4,7 @@ from hsl.metrics.attributes import AttributeChange
 from hsl.metrics.base import PerSample, bootstrap
 from hsl.metrics.directional import DirectionalSimilarity
 from hsl.metrics.distances import CounterfactualError, Reconstruction, psnr
+from hsl.metrics.regions import RegionChange
 
 __all__ = [
     "AttributeChange",
@@ -11,6 +12,7 @@ __all__ = [
     "DirectionalSimilarity",
     "PerSample",
     "Reconstruction",
+    "RegionChange",
     "bootstrap",
     "psnr",
 ]

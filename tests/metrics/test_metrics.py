@@ -19,6 +19,7 @@ from hsl.metrics import (
     DirectionalSimilarity,
     PerSample,
     Reconstruction,
+    RegionChange,
     bootstrap,
     psnr,
 )
@@ -63,6 +64,19 @@ class Plane(nn.Module):
 
     def encode_text(self, texts: list[str]) -> Tensor:
         return torch.tensor([TEXTS[text.removeprefix("a ")] for text in texts])
+
+
+class Bright(nn.Module):
+    """A segmenter that takes what is brighter than 0.5 for the mouth."""
+
+    regions = ("background", "mouth")
+
+    def __init__(self, role: str = "judge") -> None:
+        super().__init__()
+        self.role = role
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.stack([torch.full_like(images[:, 0], 0.5), images[:, 0]], dim=1)
 
 
 def planted(probabilities: list[list[float]]) -> Tensor:
@@ -181,9 +195,25 @@ def test_psnr_has_a_data_range_of_two() -> None:
     assert "kept" not in alone.compute()
 
 
+def test_change_is_told_apart_by_region() -> None:
+    metric = RegionChange(Bright(), ["mouth"])
+    before = torch.zeros(2, 3, 8, 8)
+    before[0, :, :2] = 0.6  # a quarter of the first image is mouth before,
+    after = before + 0.1
+    after[0, :, 2:4] = 1.0  # another quarter after
+    metric.update(before, after, INDEX[:2])
+    figures = metric.compute()
+    assert figures["change_inside"] == pytest.approx((0.1 + 1) / 2)
+    assert figures["change_outside"] == pytest.approx(0.1)
+    assert figures["change_share_inside"] == pytest.approx((0.55 / (0.55 + 0.1) + 0) / 2)
+    with pytest.raises(HslError, match="want some of background, mouth"):
+        RegionChange(Bright(), ["nose"])
+
+
 @pytest.mark.parametrize(
     "make",
     [
+        lambda: RegionChange(Bright("guide"), ["mouth"]),
         lambda: AttributeChange(Planted(role="guide"), "Smiling"),
         lambda: CounterfactualError(Mean("guide")),
         lambda: DirectionalSimilarity(Plane("guide"), "face", "smiling face"),
