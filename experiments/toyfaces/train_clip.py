@@ -8,10 +8,11 @@ matches are known: a caption fits every image that is as it says, not its own al
 """
 
 import argparse
+import math
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize, softplus
 
 from faces import as_float, blurred, degraded, held_out, pictures, training_factors, visible
@@ -39,14 +40,18 @@ def train(args: argparse.Namespace, path: Path) -> None:
     factors = training_factors(args.role, args.faces, first=100_000)
     images, truth = pictures(factors), visible(factors)
     words, width = vocabulary(), int(role["text"])
-    text = {"width": width, "heads": 4, "layers": 2, "context_length": 40, "dim": 64}
+    text = {"width": width, "heads": 4, "layers": 2, "context_length": 36, "dim": 64}
     model, tokenize = small(words, int(role["width"]), text)
+    nn.init.constant_(model.logit_scale, math.log(30))
     model.visual.to(memory_format=torch.channels_last)
 
     def loss(step: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(images), (args.batch,), generator=rng)
         x = degraded(as_float(images[rows]), role["blur"], role["noise"], rng)
-        said = caption(truth[rows[: args.captions]], rng)
+        # One attribute a caption at first: words are learnt before sentences.
+        said = caption(
+            truth[rows[: args.captions]], rng, at_most=min(1 + 8 * step // args.steps, 4)
+        )
         fits = said.fit(truth[rows]).float()
         image = normalize(model.encode_image(x), dim=1)
         words_of = normalize(model.encode_text(tokenize(said.texts)), dim=1)

@@ -114,6 +114,7 @@ class Clip(nn.Module):
         logging.disable(logging.ERROR)  # without network, twenty lines about retries
         try:
             model = open_clip.create_model(architecture, pretrained=weights)
+            tokenize = open_clip.get_tokenizer(architecture)
         except Exception as error:  # huggingface_hub, urllib and torch each raise their own
             raise HslError(
                 f"{architecture}/{weights}: could not be downloaded or read; download it on a "
@@ -123,7 +124,7 @@ class Clip(nn.Module):
             logging.disable(logging.NOTSET)
         model.eval().requires_grad_(False)
         config = open_clip.get_model_preprocess_cfg(model)
-        return cls(model, open_clip.get_tokenizer(architecture), role, config, antialias)
+        return cls(model, tokenize, role, config, antialias)
 
 
 def small(

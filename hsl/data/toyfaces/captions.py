@@ -19,7 +19,7 @@ TEMPLATES = (
 )  # fmt: skip
 NOUNS = ("face", "person")
 #: How often a caption names 0, 1, 2, ... attributes. Short captions say most about each word.
-HOW_MANY = (0.05, 0.35, 0.25, 0.15, 0.10, 0.10)
+HOW_MANY = (0.06, 0.40, 0.28, 0.16, 0.10)
 
 
 class Wording(NamedTuple):
@@ -110,9 +110,11 @@ class Captions(NamedTuple):
         return (1 - labels) @ self.present.T + labels @ self.absent.T == 0
 
 
-def caption(labels: Tensor, rng: torch.Generator) -> Captions:
-    """One true caption for each image with ``labels [N, 22]`` (see `factors.labels`)."""
-    counts = torch.multinomial(torch.tensor(HOW_MANY), len(labels), True, generator=rng).tolist()
+def caption(labels: Tensor, rng: torch.Generator, at_most: int = len(HOW_MANY) - 1) -> Captions:
+    """One true caption for each image with ``labels [N, 22]`` (see `factors.labels`), which names
+    ``at_most`` so many attributes."""
+    odds = torch.tensor(HOW_MANY[: at_most + 1])
+    counts = torch.multinomial(odds, len(labels), True, generator=rng).tolist()
     texts, said = [], torch.zeros(len(labels), len(ATTRIBUTES))
     for i, (row, count) in enumerate(zip(labels, counts, strict=True)):
         chosen = torch.randperm(len(ATTRIBUTES), generator=rng)[:count].tolist()
