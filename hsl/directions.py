@@ -5,7 +5,6 @@ safetensors file with what is needed to use them again.
 """
 
 import json
-import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from hsl.backbones import Backbone, Bottleneck
 from hsl.errors import HslError
+from hsl.report import replacing
 
 Space = Literal["h", "x", "eps"]
 SPACES: tuple[Space, ...] = ("h", "x", "eps")
@@ -98,16 +98,11 @@ class Direction(nn.Module):
             about: JSON values to add to ``self.about``, e.g. ``method="asyrp"``.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         self.about |= about
         header = {"format": _FORMAT, "direction": self.config(), "about": self.about}
         tensors = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with replacing(path) as temporary:
             save_file(tensors, temporary, metadata={"hsl": json.dumps(header)})
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         return path
 
     @staticmethod

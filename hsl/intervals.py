@@ -3,7 +3,6 @@
 Pure: curves in, timesteps out.
 """
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +10,13 @@ from typing import NamedTuple
 from torch import Tensor
 
 from hsl.errors import HslError
+from hsl.report import replacing
 
 #: Kwon et al.: LPIPS(x_0, P at t_edit) = 0.33 x the cosine of the texts, and
 #: LPIPS(x_0, x at t_boost) = 1.2, both with the AlexNet LPIPS at 256 pixels.
 EDIT_THRESHOLD, BOOST_THRESHOLD = 0.33, 1.2
+#: The same for the bundled perceptual network (see its card).
+TOYFACES_EDIT_THRESHOLD, TOYFACES_BOOST_THRESHOLD = 0.2, 0.5
 
 
 class Curves(NamedTuple):
@@ -111,10 +113,8 @@ def read_tsv(path: str | Path) -> dict[int, float]:
 
 def write_tsv(path: str | Path, curve: Mapping[int, float]) -> None:
     """Write a curve in the format that `read_tsv` reads."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text("".join(f"{t}\t{v}\n" for t, v in sorted(curve.items())))
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_text("".join(f"{t}\t{v}\n" for t, v in sorted(curve.items())))
 
 
 def _thinned(items: list[tuple[int, float]], n: int = 8) -> Iterable[tuple[int, float]]:

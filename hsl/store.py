@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,8 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+
+from hsl.report import replacing
 
 Record = dict[str, Tensor]
 
@@ -55,14 +56,8 @@ class Store:
         if self.folder is None:
             self._memory[key] = record
             return record
-        path = self._path(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
+        with replacing(self._path(key)) as temporary:
             save_file(record, temporary)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
         return record
 
     def many(self, keys: list[str], compute: Callable[[list[int]], list[Record]]) -> list[Record]:

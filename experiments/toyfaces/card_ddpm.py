@@ -22,10 +22,11 @@ from torchvision.utils import make_grid
 from hsl.assets import asset
 from hsl.backbones import Backbone, load
 from hsl.data.images import save_image
-from hsl.data.toyfaces import COLUMN, SEEN, WORLDS, labels, render, sample
+from hsl.data.toyfaces import SEEN, WORLDS, labels, render, sample
+from hsl.data.toyfaces.factors import COLUMN
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.metrics import Reconstruction, bootstrap
-from hsl.process import SeededNoise, invert, last, predicted_x_0, reverse
+from hsl.process import SeededNoise, invert, last, reverse
 from hsl.progress import track
 from hsl.report import figure, markdown, replacing, write_json
 

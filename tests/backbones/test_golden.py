@@ -35,7 +35,7 @@ def relative(a: Tensor, b: Tensor) -> float:
 
 @pytest.fixture(scope="module")
 def folder(golden_dir) -> Path:
-    folder = golden_dir / "haas"
+    folder = golden_dir("haas")
     if not list(folder.glob("tiny-ddpm*")):
         pytest.skip("no golden/haas/tiny-ddpm*")
     return folder
@@ -53,7 +53,11 @@ def recorded_for(folder: Path, stem: str) -> list[tuple[Backbone, Recorded, list
         n = int(json.loads(file.about["num_inference_steps"]))
         for model in models(folder):
             backbone = load(str(model))
-            k = next(v.shape[1] for name, v in file.tensors.items() if "after" in name and v.ndim == 4 and v.shape[0] == n)
+            k = next(
+                v.shape[1]
+                for name, v in file.tensors.items()
+                if "after" in name and v.ndim == 4 and len(v) == n
+            )
             if backbone.h_shape[0] == k:
                 out.append((backbone, file, backbone.schedule.grid(n, "leading")))
     assert out, f"no golden {stem} fits a model"

@@ -1,0 +1,20 @@
+"""Exports what was found."""
+
+import lightning as L
+
+from hsl.callbacks.common import method_of, run_folder
+from hsl.directions import Direction
+
+
+class Directions(L.Callback):
+    """Writes ``directions/<name>.safetensors`` into the run folder when training ends."""
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Export every direction with its strength; place this callback after `Strength`."""
+        method = method_of(pl_module)
+        if not trainer.is_global_zero:
+            return
+        for name, direction in method.directions.items():
+            assert isinstance(direction, Direction)
+            path = run_folder(trainer) / "directions" / f"{name}.safetensors"
+            direction.save(path, name=name, strength=method.strengths.get(name, 1.0))

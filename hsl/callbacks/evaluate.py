@@ -1,0 +1,138 @@
+"""Measures edits of held-out images, by judges alone."""
+
+import resource
+import sys
+import time
+from typing import Any
+
+import lightning as L
+import torch
+
+from hsl.callbacks.common import method_of, run_folder
+from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.data.toyfaces.captions import TEMPLATES
+from hsl.encoders.attributes import AttributeClassifier
+from hsl.encoders.clip import Clip
+from hsl.encoders.perceptual import PerceptualDistance
+from hsl.methods.base import Method
+from hsl.metrics import (
+    AttributeChange,
+    CounterfactualError,
+    DirectionalSimilarity,
+    PerSample,
+    Reconstruction,
+)
+from hsl.report import figure_rows, print_table, write_json
+from hsl.types import Batch
+
+
+class Evaluate(L.Callback):
+    """Judges every edit of ``trainer.test`` and writes ``summary.json``.
+
+    On ToyFaces the true counterfactual is drawn and the distance to it measured; on other data
+    what needs it is left out. With several directions, one summary is nested under each name.
+
+    Args:
+        attributes: name for `AttributeClassifier.load`; None: no attribute figures.
+        distance: name for `PerceptualDistance.load`; used where counterfactuals are known.
+        clip: name for `Clip.load`; used where the method goes between texts.
+        templates: sentences with one ``{}``; None: ToyFaces'.
+    """
+
+    def __init__(
+        self,
+        attributes: str | None = "toyfaces/judge",
+        distance: str | None = "toyfaces",
+        clip: str | None = "toyfaces/judge",
+        templates: list[str] | None = None,
+    ) -> None:
+        self.started = time.perf_counter()
+        self.attributes = AttributeClassifier.load(attributes) if attributes else None
+        self.distance = PerceptualDistance.load(distance) if distance else None
+        self.clip = Clip.load(clip) if clip else None
+        self.templates = list(TEMPLATES) if templates is None else templates
+        self.metrics: dict[str, dict[str, PerSample]] = {}
+        self.summary: dict[str, Any] = {}
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Make the metrics that can be measured for this method and data."""
+        method = method_of(pl_module)
+        self.metrics = {name: self._metrics(trainer, method, name) for name in method.directions}
+        for metrics in self.metrics.values():
+            for metric in metrics.values():
+                metric.to(method.device)
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Measure one batch of edits."""
+        method = method_of(pl_module)
+        images, index = batch.image, batch.index
+        reconstruction = method.edit_images(images, index)
+        for name, metrics in self.metrics.items():
+            edited = outputs[name]["edited"]
+            for kind, metric in metrics.items():
+                if kind == "reconstruction":
+                    metric.update(images, reconstruction, index)
+                elif kind == "counterfactual":
+                    data = trainer.datamodule  # type: ignore[attr-defined]
+                    truth = data.counterfactual(index, "test", **{name: 1}).to(images)
+                    floor = method.edit_images(truth, index)
+                    metric.update(images, edited, truth, floor, index)
+                else:
+                    metric.update(images, edited, index)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the summary and print a table."""
+        method = method_of(pl_module)
+        results = {}
+        for name, metrics in self.metrics.items():
+            figures: dict[str, Any] = {
+                "direction": name,
+                "images": len(next(iter(metrics.values())).samples()[0]) if metrics else 0,
+                "t_edit": method.t_edit,
+                "t_boost": method.t_boost,
+                "strength": method.strengths.get(name, 1.0),
+            }
+            for kind, metric in metrics.items():
+                prefix = "reconstruction_" if kind == "reconstruction" else ""
+                figures |= {prefix + k: v for k, v in metric.compute().items()}
+            figures |= {
+                "seconds": round(time.perf_counter() - self.started, 1),
+                "peak_memory_mb": peak_memory_mb(),
+            }
+            results[name] = figures
+        self.summary = next(iter(results.values())) if len(results) == 1 else results
+        if trainer.is_global_zero:
+            for name, figures in results.items():
+                print_table(f"{name}: {figures['images']} held-out images", figure_rows(figures))
+            write_json(run_folder(trainer) / "summary.json", self.summary)
+
+    def _metrics(self, trainer: L.Trainer, method: Method, name: str) -> dict[str, PerSample]:
+        metrics: dict[str, PerSample] = {}
+        if self.attributes is not None and name in self.attributes.names:
+            metrics["attributes"] = AttributeChange(self.attributes, name)
+            metrics["reconstruction"] = Reconstruction(self.attributes)
+        else:
+            metrics["reconstruction"] = Reconstruction()
+        data = getattr(trainer, "datamodule", None)
+        if self.distance is not None and isinstance(data, ToyFacesDataModule) and name in data.names:
+            metrics["counterfactual"] = CounterfactualError(self.distance)
+        texts = method.source_and_target
+        if self.clip is not None and texts is not None:
+            metrics["s_dir"] = DirectionalSimilarity(self.clip, *texts, self.templates)
+        return metrics
+
+
+def peak_memory_mb() -> int:
+    """Peak resident memory of this process, or of the GPU where one was used, in MB (2^20)."""
+    if torch.cuda.is_available() and torch.cuda.max_memory_allocated():
+        return round(torch.cuda.max_memory_allocated() / 2**20)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return round(peak / (2**20 if sys.platform == "darwin" else 2**10))

@@ -1,0 +1,88 @@
+"""Pictures: source, reconstruction, and edits from -1 to +1 times the chosen strength."""
+
+from collections.abc import Sequence
+
+import lightning as L
+import matplotlib
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from torch import Tensor
+
+from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
+from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.progress import track
+from hsl.report import replacing
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+
+class Grids(L.Callback):
+    """Writes ``grid.png`` (``grid_<name>.png`` with several directions) when testing ends.
+
+    Rows are held-out images; columns are source, reconstruction, the edit at each factor of its
+    chosen strength, and on ToyFaces the true counterfactual. The same picture goes to W&B.
+
+    Args:
+        images: how many rows.
+        factors: of the chosen strength.
+        batch: edits that run at once.
+    """
+
+    def __init__(
+        self,
+        images: int = 8,
+        factors: Sequence[float] = (-1.0, -0.5, 0.5, 1.0),
+        batch: int = 64,
+    ) -> None:
+        self.images, self.factors, self.batch = images, list(factors), batch
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Draw the grids on the first rank."""
+        method = method_of(pl_module)
+        if not trainer.is_global_zero:
+            return
+        faces = first_faces(trainer, "test", self.images, method.device)
+        single = len(method.directions) == 1
+        for name in method.directions:
+            chosen = method.strengths.get(name, 1.0)
+            strengths = [factor * chosen for factor in self.factors]
+            pieces = list(in_pieces(len(faces.image), max(self.batch // len(strengths), 1)))
+            swept = [
+                method.sweep(faces.image[p], faces.index[p], name, strengths)
+                for p in track(pieces, f"grid of {name}", len(pieces))
+            ]
+            columns = [faces.image, method.edit_images(faces.image, faces.index)]
+            columns += list(torch.cat(swept, dim=1))
+            titles = ["source", "reconstruction", *(f"{factor:+g}" for factor in self.factors)]
+            data = getattr(trainer, "datamodule", None)
+            if isinstance(data, ToyFacesDataModule) and name in data.names:
+                truth = data.counterfactual(faces.index, "test", **{name: 1})
+                columns.append(truth.to(method.device))
+                titles.append("truth")
+            path = run_folder(trainer) / ("grid.png" if single else f"grid_{name}.png")
+            with replacing(path) as temporary:
+                draw_grid(columns, titles, f"{name}, strength {chosen:g}").savefig(temporary)
+            plt.close("all")
+            for logger in trainer.loggers:
+                if isinstance(logger, WandbLogger):
+                    logger.log_image(f"edits/{name}", [str(path)])
+
+
+def draw_grid(columns: Sequence[Tensor], titles: Sequence[str], title: str) -> plt.Figure:
+    """A figure of image columns, each ``[N, 3, S, S]`` in [-1, 1], under their titles."""
+    n, cell = len(columns[0]), 1.1
+    figure, axes = plt.subplots(
+        n, len(columns), figsize=(cell * len(columns), cell * n + 0.6), squeeze=False, dpi=110
+    )
+    for x, (column, name) in enumerate(zip(columns, titles, strict=True)):
+        pixels = ((column.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
+        for y in range(n):
+            axes[y][x].imshow(pixels[y], interpolation="nearest")
+            axes[y][x].set_axis_off()
+        axes[0][x].set_title(name, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    figure.subplots_adjust(
+        left=0.01, right=0.99, bottom=0.01, top=1 - 0.62 / (cell * n + 0.6), wspace=0.04, hspace=0.04
+    )
+    return figure

@@ -1,0 +1,70 @@
+"""Chooses each direction's strength on validation images, by a guide."""
+
+from collections.abc import Sequence
+
+import lightning as L
+import torch
+
+from hsl.callbacks.common import first_faces, in_pieces, method_of
+from hsl.encoders.attributes import AttributeClassifier
+from hsl.encoders.roles import require_guide
+from hsl.errors import HslError
+from hsl.progress import track
+from hsl.report import print_table
+
+
+class Strength(L.Callback):
+    """Takes the smallest strength at which a guide sees the target on enough validation images;
+    if none gets there, the one that gets furthest.
+
+    Args:
+        guide: name for `AttributeClassifier.load`; None leaves every strength at 1.
+        strengths: what is tried, ascending.
+        share: of validation images that must show the target.
+        images: how many validation images are edited; those that already show the target (by
+            their label, where there is one) say nothing and should be left out of the set.
+        batch: edits that run at once.
+    """
+
+    def __init__(
+        self,
+        guide: str | None = "toyfaces/guide",
+        strengths: Sequence[float] = (0.5, 0.75, 1.0, 1.25),
+        share: float = 0.97,
+        images: int = 32,
+        batch: int = 64,
+    ) -> None:
+        if not strengths or sorted(strengths) != list(strengths):
+            raise HslError(f"strengths: want ascending numbers, not {list(strengths)}")
+        self.guide, self.strengths, self.share = guide, list(strengths), share
+        self.images, self.batch = images, batch
+
+    @torch.no_grad()
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Try every strength; every rank does the same work and comes to the same choice."""
+        method = method_of(pl_module)
+        if self.guide is None:
+            return
+        guide = AttributeClassifier.load(self.guide).to(method.device)
+        require_guide(guide, "choice of the strength")
+        faces = first_faces(trainer, "validation", self.images, method.device)
+        pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
+        for name in method.directions:
+            if name not in guide.names:
+                continue
+            column, hits = guide.names.index(name), torch.zeros(len(self.strengths))
+            for piece in track(pieces, f"strength of {name}", len(pieces)):
+                edited = method.sweep(
+                    faces.image[piece], faces.index[piece], name, self.strengths
+                )
+                seen = guide.probabilities(edited.flatten(0, 1))[:, column] >= 0.5
+                hits += seen.view(len(self.strengths), -1).sum(1).cpu()
+            shares = (hits / len(faces.image)).tolist()
+            enough = [s for s, share in zip(self.strengths, shares, strict=True)
+                      if share >= self.share]  # fmt: skip
+            furthest = self.strengths[max(range(len(shares)), key=shares.__getitem__)]
+            method.strengths[name] = enough[0] if enough else furthest
+            if trainer.is_global_zero:
+                rows = [{"strength": s, f"{name} by the guide": share}
+                        for s, share in zip(self.strengths, shares, strict=True)]  # fmt: skip
+                print_table(f"chosen strength: {method.strengths[name]}", rows)

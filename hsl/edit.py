@@ -1,0 +1,188 @@
+"""``python -m hsl.edit``: apply saved directions to images."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hsl.assets import asset
+from hsl.backbones import Backbone, load
+from hsl.callbacks.grids import draw_grid
+from hsl.data.images import load_images, save_image
+from hsl.directions import Combination, Direction
+from hsl.errors import HslError
+from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
+from hsl.progress import track
+from hsl.report import replacing
+
+EXAMPLE = """example:
+  python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
+  python -m hsl.edit photo.png folder/ --direction Smiling=0.8 --direction Eyeglasses --out out
+  python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
+"""
+
+
+def shipped() -> list[str]:
+    """Names of the directions that are shipped for the bundled backbone."""
+    return sorted(path.stem for path in asset("toyfaces/directions").glob("*.safetensors"))
+
+
+def find_direction(name: str, backbone: Backbone) -> Direction:
+    """A direction by its file, or by the name of a shipped one.
+
+    Raises:
+        HslError: neither exists, or it was made for another backbone.
+    """
+    if Path(name).suffix == ".safetensors" or Path(name).exists():
+        return Direction.load(name, backbone)
+    if name not in shipped():
+        raise HslError(f"no direction {name!r}: give a .safetensors file or {', '.join(shipped())}")
+    return Direction.load(asset(f"toyfaces/directions/{name}.safetensors"), backbone)
+
+
+def join(parts: list[tuple[Direction, float]], t_edit: int | None, t_boost: int | None) -> Edit:
+    """One edit of several directions with strengths, which add.
+
+    t_edit and t_boost, where not given, are those of the direction with the largest t_edit (the
+    one with the largest text cosine, as in Asyrp's released code).
+
+    Raises:
+        HslError: neither given nor in the directions' files.
+    """
+    directions = [direction for direction, _ in parts]
+    abouts = [d.about for d in directions if d.about.get("t_edit") is not None]
+    about = max(abouts, key=lambda a: int(a["t_edit"]), default={})
+    t_edit = about.get("t_edit") if t_edit is None else t_edit
+    t_boost = about.get("t_boost", 0) if t_boost is None else t_boost
+    if t_edit is None:
+        raise HslError("the directions' files do not say t_edit: give --t-edit")
+    injection: Injection = about.get("injection", "asymmetric")
+    if len(parts) == 1:
+        direction, strength = parts[0]
+        return Edit(direction, strength, t_edit, t_boost or 0, injection=injection)
+    total = Combination(directions, [strength for _, strength in parts])
+    return Edit(total, 1.0, t_edit, t_boost or 0, injection=injection)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Edit images from the command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hsl.edit",
+        description="Edit images along saved directions in h-space.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+    )
+    parser.add_argument("images", nargs="*", help="image files and folders")
+    parser.add_argument("--seeds", help="sample images instead: 5, 0-7 or 1,4,9")
+    parser.add_argument(
+        "--direction",
+        action="append",
+        metavar="NAME[=STRENGTH]",
+        help="a saved direction, or a shipped one by name; may be given several times; the "
+        "strength is the one chosen at training if it is not given",
+    )
+    parser.add_argument("--backbone", default="toyfaces", help="bundled name, folder or Hub id")
+    parser.add_argument("--out", default="edited", help="folder to write to (default: edited)")
+    parser.add_argument("--steps", type=int, default=40, help="of inversion and reverse process")
+    parser.add_argument("--t-edit", type=int, help="edit at t >= this; from the file if not given")
+    parser.add_argument("--t-boost", type=int, help="stochastic at t < this; from the file")
+    parser.add_argument("--batch", type=int, default=16, help="images at once")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
+        run(options)
+    except (HslError, argparse.ArgumentError) as error:
+        print(f"hsl.edit: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+@torch.no_grad()
+def run(options: argparse.Namespace) -> None:
+    """Do what the command line asks for; its last line printed is the strip's path."""
+    if not options.direction:
+        raise HslError("no --direction given; e.g. --direction Smiling")
+    if bool(options.images) == bool(options.seeds):
+        raise HslError("give images or --seeds, one of the two")
+    if options.batch < 1:
+        raise HslError(f"--batch {options.batch}: want at least 1")
+    backbone = load(options.backbone).to(options.device)
+    try:
+        grid = backbone.schedule.grid(options.steps)
+    except ValueError as error:
+        raise HslError(f"--steps: {error}") from error
+    parts = [_part(text, backbone) for text in options.direction]
+    edit = join(parts, options.t_edit, options.t_boost)
+    edit.direction.to(options.device)
+    if options.seeds:
+        seeds = _numbers(options.seeds)
+        names, images, index = [f"seed{s}.png" for s in seeds], None, torch.tensor(seeds)
+    else:
+        images, names = load_images(options.images, backbone.image_size)
+        index = torch.arange(len(names))
+    columns: list[list[Tensor]] = [[], [], []]
+    starts = range(0, len(names), options.batch)
+    for start in track(starts, "editing", len(starts)):
+        rows = slice(start, start + options.batch)
+        noise = SeededNoise(index[rows])
+        if images is None:
+            x = noise(1000, _latent(backbone, len(index[rows])))
+        else:
+            x = last(invert(backbone, backbone.x_0(images[rows].to(options.device)), grid))
+        rebuilt = backbone.image(last(reverse(backbone, x, grid))).clamp(-1, 1)
+        edited = last(reverse(backbone, x, grid, edit, noise=noise))
+        source = rebuilt if images is None else images[rows]
+        for column, part in zip(columns, (source, rebuilt, backbone.image(edited)), strict=True):
+            column.append(part.clamp(-1, 1).cpu())
+    source, rebuilt, result = (torch.cat(column) for column in columns)
+    out = Path(options.out)
+    for name, image in zip(names, result, strict=True):
+        save_image(out / Path(name).with_suffix(".png"), image)
+    title = " ".join(options.direction)
+    shown = [source, rebuilt, result] if images is not None else [source, result]
+    titles = ["source", "reconstruction", "edited"] if images is not None else ["sample", "edited"]
+    with replacing(out / "strip.png") as temporary:
+        draw_grid(shown, titles, title).savefig(temporary)
+    print(out / "strip.png")
+
+
+def _part(text: str, backbone: Backbone) -> tuple[Direction, float]:
+    """A direction and its strength from ``NAME`` or ``NAME=STRENGTH``."""
+    name, equals, number = text.rpartition("=")
+    if not equals:
+        direction = find_direction(text, backbone)
+        return direction, float(direction.about.get("strength", 1.0))
+    try:
+        return find_direction(name, backbone), float(number)
+    except ValueError as error:
+        if isinstance(error, HslError):
+            raise
+        raise HslError(f"--direction {text}: {number!r} is not a number") from error
+
+
+def _numbers(text: str) -> list[int]:
+    """Seeds from ``5``, ``0-7`` or ``1,4,9``."""
+    seeds: list[int] = []
+    try:
+        for part in text.split(","):
+            low, dash, high = part.partition("-")
+            seeds += range(int(low), int(high) + 1) if dash else [int(low)]
+    except ValueError as error:
+        raise HslError(f"--seeds {text}: want numbers such as 5, 0-7 or 1,4,9") from error
+    if not seeds:
+        raise HslError(f"--seeds {text}: names no seed")
+    return seeds
+
+
+def _latent(backbone: Backbone, n: int) -> Tensor:
+    size = int(backbone.unet.config.sample_size)
+    return torch.zeros(n, backbone.channels, size, size, device=backbone.device)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""Methods: LightningModules that fill directions. One file a method."""

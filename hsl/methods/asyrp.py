@@ -1,0 +1,184 @@
+"""Asyrp: an implicit function f_t in h-space, trained with directional CLIP loss and L1.
+
+Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICLR 2023.
+"""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.optim import Optimizer
+
+from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
+from hsl.directions import Direction, ImplicitFunction, provenance
+from hsl.encoders.clip import Clip
+from hsl.errors import HslError
+from hsl.losses import DirectionalClipLoss, log_directional
+from hsl.methods.base import Method
+from hsl.process import Edit, Injection, reverse
+from hsl.store import key_of
+from hsl.types import Batch
+
+
+def adam(parameters: object) -> Optimizer:
+    """Adam at 3e-4: found on ToyFaces' validation faces. The paper's is SGD at 0.5."""
+    return torch.optim.Adam(parameters, lr=3e-4)  # type: ignore[arg-type]
+
+
+def constant(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """A learning rate that does not change. The released checkpoints' is StepLR(20, 0.9)."""
+    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+class Asyrp(Method):
+    """Trains one f_t for one attribute, one optimiser step per edited timestep.
+
+    The loss at timestep t is ``clip_weight * -log((2 - L_dir) / 2) + l1_weight * cosine * L1``:
+    L_dir between each image and its own edited P_t, L1 between the edited and the unedited
+    trajectory's P_t (facts in the paper's eq. 6 and appendix; the cosine as released).
+
+    Args:
+        attribute: the name of the direction, and of the ToyFaces texts used by default.
+        source: text of what is there; None: ToyFaces' text for the attribute.
+        target: text of what is wanted; None: ToyFaces' text for the attribute.
+        templates: sentences with one ``{}``; None: ToyFaces'.
+        clip: a guide for `Clip.load`.
+        clip_weight: of the directional loss.
+        l1_weight: of L1, before the cosine.
+        optimizer: of f_t's parameters.
+        lr_scheduler: stepped once per epoch.
+        family: of f_t's layers, see `ImplicitFunction`.
+        zero_init: start f_t from delta h = 0.
+        backbone, steps, t_edit, t_boost, injection, cache, seed: see `Method`.
+
+    Raises:
+        HslError: unknown names, texts whose cosine is not positive, a judge as guide.
+    """
+
+    def __init__(
+        self,
+        attribute: str = "Smiling",
+        source: str | None = None,
+        target: str | None = None,
+        templates: Sequence[str] | None = None,
+        clip: str = "toyfaces/guide",
+        clip_weight: float = 0.8,
+        l1_weight: float = 2.0,
+        optimizer: OptimizerCallable = adam,
+        lr_scheduler: LRSchedulerCallable = constant,
+        family: Literal["ddpm", "adm"] = "ddpm",
+        zero_init: bool = True,
+        backbone: str = "toyfaces",
+        steps: int = 40,
+        t_edit: int | None = None,
+        t_boost: int | None = None,
+        injection: Injection = "asymmetric",
+        cache: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(backbone, steps, t_edit, t_boost, injection, cache, seed)
+        self.automatic_optimization = False
+        if (source is None or target is None) and attribute not in TEXTS:
+            raise HslError(f"{attribute}: give source and target texts; known: {', '.join(TEXTS)}")
+        self.source = TEXTS[attribute][0] if source is None else source
+        self.target = TEXTS[attribute][1] if target is None else target
+        self.attribute, self.clip_name = attribute, clip
+        self.clip = Clip.load(clip)
+        self.loss = DirectionalClipLoss(
+            self.clip, self.source, self.target, TEMPLATES if templates is None else templates
+        )
+        self.clip_weight, self.l1_weight = clip_weight, l1_weight
+        self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
+        self.directions[attribute] = ImplicitFunction.for_backbone(
+            self.backbone, family=family, zero_init=zero_init
+        )
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the bare source and target texts; the Intervals callback weighs by it."""
+        return self.loss.cosine
+
+    @property
+    def source_and_target(self) -> tuple[str, str]:
+        """The texts that the edit goes between."""
+        return self.source, self.target
+
+    @property
+    def edited_grid(self) -> list[int]:
+        """The timesteps that are trained: t >= t_edit."""
+        if self.t_edit is None:
+            raise HslError("t_edit is not set: give it, or use the Intervals callback")
+        grid = [t for t in self.grid if t >= (self.t_edit or 0)]
+        if not grid:
+            raise HslError(f"t_edit={self.t_edit} is above the last timestep {self.grid[-1]}")
+        return grid
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Walk the edited part of the reverse process, one optimiser step at each timestep."""
+        images, optimizer = batch.image, self.optimizers()
+        assert not isinstance(optimizer, list)
+        unedited, features = self._source(images)
+        direction = self.directions[self.attribute]
+        assert isinstance(direction, Direction)
+        edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
+        steps = reverse(self.backbone, self.x_T(images), self.edited_grid, edit)
+        totals = torch.zeros(3, device=images.device)
+        for step, p in zip(steps, unedited, strict=True):
+            l_dir = self.loss(self.backbone.image(step.p), features)
+            l1 = (step.p - p).abs().mean()
+            loss = self.clip_weight * log_directional(l_dir)
+            loss = loss + self.l1_weight * self.cosine * l1
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+            totals += torch.stack([loss.detach(), l_dir.detach().mean(), l1.detach()])
+        means = totals / len(self.edited_grid)
+        names = ("train/loss", "train/l_dir", "train/l1")
+        self.log_dict(dict(zip(names, means, strict=True)), on_epoch=True, on_step=False,
+                      batch_size=len(images), sync_dist=True, prog_bar=True)  # fmt: skip
+
+    def on_train_epoch_end(self) -> None:
+        """One step of the learning rate's schedule."""
+        scheduler = self.lr_schedulers()
+        assert scheduler is not None and not isinstance(scheduler, list)
+        scheduler.step()  # type: ignore[call-arg]
+
+    def on_train_end(self) -> None:
+        """Write down in the direction where it comes from."""
+        direction = self.directions[self.attribute]
+        assert isinstance(direction, Direction)
+        direction.about |= provenance(self.backbone) | {
+            "method": "asyrp",
+            "attribute": self.attribute,
+            "texts": [self.source, self.target],
+            "clip": self.clip_name,
+            "injection": self.injection,
+            "steps": len(self.grid),
+            "t_edit": self.t_edit,
+            "t_boost": self.t_boost,
+        }
+
+    def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        """The optimiser of f_t's parameters and its schedule."""
+        optimizer = self.make_optimizer(self.directions.parameters())
+        return [optimizer], [self.make_scheduler(optimizer)]
+
+    def _source(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """What depends on the image alone: the unedited trajectory's P_t ``[n, B, C, s, s]``,
+        noisiest first, and the image's unit CLIP features ``[B, E]``."""
+        grid = self.edited_grid
+        parts = ("P_t", self.backbone.hash, self.grid, grid, self.clip_name)
+
+        def compute(rows: list[int]) -> list[dict[str, Tensor]]:
+            some = images[rows]
+            with torch.no_grad():
+                steps = reverse(self.backbone, self.x_T(some), grid)
+                p = torch.stack([step.p for step in steps], dim=1)
+                features = self.loss.features(some)
+            return [{"p": a, "features": b} for a, b in zip(p, features, strict=True)]
+
+        records = self.store.many([key_of(*parts, image) for image in images], compute)
+        p = torch.stack([r["p"] for r in records], dim=1).to(images.device)
+        return p, torch.stack([r["features"] for r in records]).to(images.device)

@@ -1,0 +1,148 @@
+"""What all methods share: a frozen backbone, named directions, and how they edit images."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from hsl.backbones import load
+from hsl.directions import Direction
+from hsl.errors import HslError
+from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
+from hsl.store import Store, key_of
+from hsl.types import Batch
+
+
+class Method(L.LightningModule):
+    """Finds directions in the h-space of a frozen backbone and edits images with them.
+
+    Args:
+        backbone: a name, folder or Hub id for `hsl.backbones.load`.
+        steps: n of the inversion and reverse grids.
+        t_edit: edited steps are t >= t_edit; None: the `Intervals` callback finds it.
+        t_boost: steps with t < t_boost are stochastic; None: the `Intervals` callback finds it.
+        injection: how this method's directions are put in (see `Edit`).
+        cache: folder for what is computed once per image; None: in memory.
+        seed: of the noise below t_boost.
+
+    Raises:
+        HslError: the backbone cannot be loaded, or too many steps.
+    """
+
+    def __init__(
+        self,
+        backbone: str = "toyfaces",
+        steps: int = 40,
+        t_edit: int | None = None,
+        t_boost: int | None = None,
+        injection: Injection = "asymmetric",
+        cache: str | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.strict_loading = False  # checkpoints hold directions alone
+        self.backbone = load(backbone)
+        try:
+            self.grid = self.backbone.schedule.grid(steps)
+        except ValueError as error:
+            raise HslError(f"steps: {error}") from error
+        self.t_edit, self.t_boost, self.injection = t_edit, t_boost, injection
+        self.store = Store(cache)
+        self.seed = seed
+        self.directions = nn.ModuleDict()
+        self.strengths: dict[str, float] = {}
+
+    @property
+    def cosine(self) -> float:
+        """Cosine of the texts that an edit goes between; 1 for methods without texts."""
+        return 1.0
+
+    @property
+    def source_and_target(self) -> tuple[str, str] | None:
+        """The texts that an edit goes between, if the method has any."""
+        return None
+
+    def edit(self, name: str, strength: float | Tensor | None = None) -> Edit:
+        """The edit along direction ``name``; strength None is the chosen one (1 if none was).
+
+        Raises:
+            HslError: no such direction, or t_edit and t_boost are not known yet.
+        """
+        if name not in self.directions:
+            known = ", ".join(self.directions) or "none"
+            raise HslError(f"no direction {name!r}; there are: {known}")
+        if self.t_edit is None or self.t_boost is None:
+            raise HslError("t_edit and t_boost are not set: give both, or use Intervals")
+        direction = self.directions[name]
+        assert isinstance(direction, Direction)
+        strength = self.strengths.get(name, 1.0) if strength is None else strength
+        return Edit(direction, strength, self.t_edit, self.t_boost, injection=self.injection)
+
+    def x_T(self, images: Tensor) -> Tensor:  # noqa: N802 (the field's symbol)
+        """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
+        keys = [key_of("x_T", self.backbone.hash, self.grid, image) for image in images]
+
+        def compute(rows: list[int]) -> list[dict[str, Tensor]]:
+            x = last(invert(self.backbone, self.backbone.x_0(images[rows]), self.grid))
+            return [{"x_T": row} for row in x]
+
+        records = self.store.many(keys, compute)
+        return torch.stack([r["x_T"] for r in records]).to(images.device)
+
+    @torch.no_grad()
+    def edit_images(self, images: Tensor, index: Tensor, edit: Edit | None = None) -> Tensor:
+        """Invert images, edit them, and return images in [-1, 1]; without an edit, reconstruct.
+
+        A reconstruction takes the deterministic process throughout. Per-image strengths and
+        ``index [B]`` (which seeds each image's noise) go along with the images.
+        """
+        noise = SeededNoise(index, self.seed)
+        x = last(reverse(self.backbone, self.x_T(images), self.grid, edit, noise=noise))
+        return self.backbone.image(x).clamp(-1, 1)
+
+    def sweep(self, images: Tensor, index: Tensor, name: str, strengths: list[float]) -> Tensor:
+        """Several strengths of one edit, as one batch: ``[len(strengths), B, 3, S, S]``."""
+        n = len(strengths)
+        per_image = torch.tensor(strengths, device=images.device).repeat_interleave(len(images))
+        edit = self.edit(name, per_image)
+        out = self.edit_images(images.repeat(n, 1, 1, 1), index.repeat(n), edit)
+        return out.view(n, *images.shape)
+
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, dict[str, Tensor]]:
+        """Edit a batch along every direction; the `Evaluate` callback measures the result."""
+        return {
+            name: {"edited": self.edit_images(batch.image, batch.index, self.edit(name))}
+            for name in self.directions
+        }
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Invert a batch and cache its x_T."""
+        return self.x_T(batch.image)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the directions, and how they are used; leave the frozen networks out."""
+        state = checkpoint["state_dict"]
+        checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("directions.")}
+        checkpoint["hsl"] = {
+            "backbone_hash": self.backbone.hash,
+            "t_edit": self.t_edit,
+            "t_boost": self.t_boost,
+            "strengths": self.strengths,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up t_edit, t_boost and strengths.
+
+        Raises:
+            HslError: the checkpoint was made with another backbone, or lacks a direction.
+        """
+        about = checkpoint.get("hsl", {})
+        if about.get("backbone_hash") != self.backbone.hash:
+            raise HslError(f"this checkpoint was not made with backbone {self.backbone.name}")
+        wanted = {k for k in self.state_dict() if k.startswith("directions.")}
+        missing = wanted - set(checkpoint["state_dict"])
+        if missing:
+            raise HslError(f"this checkpoint lacks {', '.join(sorted(missing)[:3])}")
+        self.t_edit, self.t_boost = about["t_edit"], about["t_boost"]
+        self.strengths = about["strengths"]

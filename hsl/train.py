@@ -1,0 +1,160 @@
+"""``python -m hsl.train``: LightningCLI over methods and data.
+
+Without any option ``python -m hsl.train fit`` trains Asyrp for Smiling on ToyFaces, edits
+held-out faces, measures them by the judges, and writes a run folder, whose path is the last line
+printed.
+"""
+
+import os
+import sys
+import time
+import warnings
+from argparse import ArgumentError
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.callbacks import RichProgressBar
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_only
+
+from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Strength
+from hsl.errors import HslError
+from hsl.methods.base import Method
+
+TOYFACES = "hsl.data.toyfaces.ToyFacesDataModule"
+
+
+class HslCLI(LightningCLI):
+    """LightningCLI with hsl's defaults, callbacks and run folders."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the callbacks' options, the run's name, and the defaults."""
+        parser.add_argument("--runs", default="runs", help="folder of run folders")
+        parser.add_argument("--name", default=None, help="of the run; the date and time if none")
+        parser.add_argument(
+            "--wandb",
+            default="offline",
+            choices=["offline", "online", "disabled"],
+            help="what to do with Weights & Biases",
+        )
+        for key, callback in (
+            ("intervals", Intervals),
+            ("strength", Strength),
+            ("directions", Directions),
+            ("evaluate", Evaluate),
+            ("grids", Grids),
+        ):
+            parser.add_lightning_class_args(callback, key)
+        parser.set_defaults(
+            {
+                "model": {"class_path": "hsl.methods.asyrp.Asyrp"},
+                "data": {"class_path": TOYFACES},
+                "trainer.max_epochs": 5,
+                "trainer.limit_val_batches": 0,
+                "trainer.num_sanity_val_steps": 0,
+                "trainer.log_every_n_steps": 1,
+                "trainer.enable_model_summary": False,
+            }
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """The verbs: fit, test, predict (which fills the cache of inverted latents)."""
+        every = LightningCLI.subcommands()
+        return {verb: every[verb] for verb in ("fit", "test", "predict")}
+
+    def before_instantiate_classes(self) -> None:
+        """On ToyFaces, validate and test on the faces that lack the attribute to be edited."""
+        config = self.config[self.subcommand]
+        attribute = config.model.get("init_args", {}).get("attribute")
+        if config.data.class_path.endswith("ToyFacesDataModule") and attribute:
+            if config.data.init_args.where is None:
+                lacking = {attribute: 0}
+                config.data.init_args.where = {"validation": lacking, "test": lacking}
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """A trainer that logs to the run folder, unless the config names loggers."""
+        config = self.config_init[self.subcommand]
+        name = config.name or os.environ.get("HSL_RUN") or _stamp()
+        os.environ["HSL_RUN"] = name  # the ranks that this process starts use the same folder
+        folder = Path(config.runs) / name
+        if config.trainer.logger in (None, True):
+            loggers: list[Logger] = [CSVLogger(config.runs, name=name, version="")]
+            if config.wandb != "disabled":
+                loggers.append(_wandb(folder, name, offline=config.wandb == "offline"))
+            kwargs["logger"] = loggers
+        trainer = super().instantiate_trainer(**kwargs)
+        if trainer.is_global_zero:
+            folder.mkdir(parents=True, exist_ok=True)
+            _point_latest(folder)
+        self.folder = folder
+        return trainer
+
+    def after_fit(self) -> None:
+        """Edit held-out images and measure them."""
+        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
+
+
+class ConfigCallback(SaveConfigCallback):
+    """Writes ``config.yaml`` into the run folder."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a verb; the exit status."""
+    # the loaders of a few hundred small images are faster without worker processes, and the
+    # test loader's short run needs no advice
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    warnings.filterwarnings("ignore", ".*predict_dataloader.*shuffling.*")
+    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+    torch.set_float32_matmul_precision("high")
+    try:
+        cli = HslCLI(
+            Method,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            save_config_callback=ConfigCallback,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"exit_on_error": False},
+            trainer_defaults={"callbacks": [RichProgressBar()]},
+            args=sys.argv[1:] if arguments is None else arguments,
+        )
+    except (HslError, ArgumentError) as error:
+        print(f"hsl.train: {_one_line(error)}", file=sys.stderr)
+        return 2
+    if rank_zero_only.rank == 0:
+        print(cli.folder)
+    return 0
+
+
+def _stamp() -> str:
+    """A name for a run: SLURM's job if there is one, so that all its tasks agree."""
+    job = os.environ.get("SLURM_JOB_ID")
+    return f"slurm-{job}" if job else time.strftime("%Y%m%d-%H%M%S")
+
+
+def _wandb(folder: Path, name: str, offline: bool) -> Logger:
+    folder.mkdir(parents=True, exist_ok=True)
+    return WandbLogger(name=name, save_dir=folder, project="hsl", offline=offline)
+
+
+def _point_latest(folder: Path) -> None:
+    """Make ``latest`` beside the folder point to it, replacing what it pointed to."""
+    link, temporary = folder.parent / "latest", folder.parent / f".latest.{os.getpid()}"
+    temporary.symlink_to(folder.name)
+    os.replace(temporary, link)
+
+
+def _one_line(error: Exception) -> str:
+    """The first line of a message that says something."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The split is exact, and folders load or are refused."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler
+from tiny import backbone
+
+from hsl.backbones import SpaceToDepth, load
+from hsl.errors import HslError
+
+
+@pytest.mark.parametrize("tap", ["before", "after"])
+@pytest.mark.parametrize("t", [0, 517, torch.tensor([3, 999])])
+def test_decode_of_encode_is_the_unet_bit_for_bit(tap, t) -> None:
+    net, x = backbone(tap=tap), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        assert torch.equal(net.decode(net.encode(x, t)), net.unet(x, t).sample)
+
+
+def test_the_bundled_split_is_exact_too() -> None:
+    net = load("toyfaces")
+    x = net.x_0(torch.rand(2, 3, 32, 32) * 2 - 1)
+    with torch.no_grad():
+        assert torch.equal(net.decode(net.encode(x, 400)), net.unet(x, 400).sample)
+    assert torch.equal(net.image(x), net.codec.decode(x)) and net.image_size == 32
+
+
+def test_space_to_depth_is_lossless() -> None:
+    image = torch.rand(2, 3, 16, 16)
+    codec = SpaceToDepth(2)
+    assert codec.encode(image).shape == (2, 12, 8, 8)
+    assert torch.equal(codec.decode(codec.encode(image)), image)
+
+
+def test_frozen_and_in_evaluation_mode() -> None:
+    net = backbone().train()
+    assert not net.unet.training
+    assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_the_hash_is_of_weights_schedule_and_tap() -> None:
+    assert backbone(0).hash == backbone(0).hash
+    assert len({backbone(0).hash, backbone(1).hash, backbone(0, tap="before").hash}) == 3
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    net = backbone()
+    DDPMPipeline(net.unet, DDPMScheduler()).save_pretrained(tmp_path / "net")
+    return tmp_path / "net"
+
+
+def test_pipeline_and_flat_folders_load(folder: Path, tmp_path: Path) -> None:
+    assert load(str(folder)).hash == backbone().hash
+    flat = tmp_path / "flat"
+    shutil.copytree(folder / "unet", flat)
+    shutil.copy(folder / "scheduler" / "scheduler_config.json", flat)
+    assert load(str(flat)).hash == backbone().hash
+
+
+def damage(folder: Path, how: str) -> None:
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    config = folder / "unet" / "config.json"
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    about = json.loads(config.read_text())
+    if how == "cut":
+        weights.write_bytes(weights.read_bytes()[:1000])
+    elif how == "no weights":
+        weights.unlink()
+    elif how == "no config":
+        config.unlink()
+    elif how == "other class":
+        config.write_text(json.dumps(about | {"_class_name": "VQModel"}))
+    elif how == "other width":
+        config.write_text(json.dumps(about | {"block_out_channels": [16, 64]}))
+    elif how == "no schedule":
+        scheduler.unlink()
+    elif how == "garbled schedule":
+        scheduler.write_text("{")
+    elif how == "predicts v":
+        scheduler.write_text(scheduler.read_text().replace('"epsilon"', '"v_prediction"'))
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["cut", "no weights", "no config", "other class", "other width", "no schedule",
+     "garbled schedule", "predicts v"],
+)  # fmt: skip
+def test_damaged_folders_are_refused_in_one_line(folder: Path, how: str) -> None:
+    damage(folder, how)
+    with pytest.raises(HslError) as error:
+        load(str(folder))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["nowhere", "./nowhere/at/all", "google/ddpm-ema-celebahq-256"])
+def test_names_that_cannot_be_had(name: str) -> None:
+    with pytest.raises(HslError) as error:
+        load(name)
+    assert name in str(error.value) and "\n" not in str(error.value)

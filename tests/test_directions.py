@@ -1,0 +1,130 @@
+"""Directions are a vector space, and survive a file."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tiny import backbone
+
+from hsl.directions import Combination, Direction, ImplicitFunction, Shift, provenance
+from hsl.errors import HslError
+
+
+def randn(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def pass_through(direction: Direction, net=None) -> torch.Tensor:
+    net = net or backbone()
+    x = randn(3, 3, 8, 8, seed=5)
+    return direction(net.encode(x, 400), x, 400)
+
+
+def implicit(seed: int = 0, **arguments) -> ImplicitFunction:
+    torch.manual_seed(seed)
+    return ImplicitFunction.for_backbone(backbone(), **arguments)
+
+
+def test_vector_space() -> None:
+    a, b, f = Shift(randn(32, 4, 4)), Shift(randn(32, 4, 4, seed=1)), implicit()
+    assert torch.allclose((a + b).delta, a.delta + b.delta)
+    assert torch.allclose((a - b * 2).delta, a.delta - 2 * b.delta)
+    mixed = pass_through(2.0 * f - a)
+    assert torch.allclose(mixed, 2 * pass_through(f) - pass_through(a), atol=1e-5)
+    assert torch.allclose(pass_through(-f), -pass_through(f))
+
+
+def test_without_leaves_nothing_along_the_others() -> None:
+    a, b, c = (Shift(randn(4, 32, 4, 4, seed=s), [0, 300, 600, 900]) for s in range(3))
+    pure = a.without(b, c)
+    for other in (b, c):
+        assert abs(float((pure.delta * other.delta).sum())) < 1e-3
+    twice = pure.without(b, c)
+    assert torch.allclose(twice.delta, pure.delta, atol=1e-5)
+    removed = (a.delta - pure.delta).flatten()
+    basis = torch.stack([b.delta.flatten(), c.delta.flatten()], 1)
+    assert torch.linalg.lstsq(basis, removed[:, None]).residuals.norm() < 1e-3
+
+
+def test_without_of_functions_is_per_image() -> None:
+    f, g = implicit(0), implicit(1)
+    left = pass_through(f.without(g)).flatten(1)
+    along = (left * pass_through(g).flatten(1)).sum(1)
+    assert along.abs().max() < 1e-3
+    assert left.norm() > 0
+
+
+def test_a_shift_per_step_takes_the_nearest() -> None:
+    shift = Shift(randn(2, 32, 4, 4), [100, 500])
+    net, x = backbone(), randn(1, 3, 8, 8)
+    b = net.encode(x, 0)
+    assert torch.equal(shift(b, x, 180)[0], shift.delta[0])
+    assert torch.equal(shift(b, x, 999)[0], shift.delta[1])
+
+
+@pytest.mark.parametrize("family", ["ddpm", "adm"])
+def test_zero_init_starts_from_the_identity(family: str) -> None:
+    assert not pass_through(implicit(family=family, zero_init=True)).any()
+    assert pass_through(implicit(family=family)).any()
+
+
+def test_ignored_timesteps() -> None:
+    net, x = backbone(), randn(1, 3, 8, 8)
+    f = implicit(ignore_timesteps=True)
+    b = net.encode(x, 100)
+    assert torch.equal(f(b, x, 100), f(b._replace(temb=b.temb + 1), x, 100))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: Shift(randn(32, 4, 4)),
+        lambda: Shift(randn(2, 32, 4, 4), [10, 20], "h"),
+        lambda: implicit(family="adm"),
+        lambda: implicit() * 0.5 - Shift(randn(32, 4, 4)),
+        lambda: implicit(0).without(implicit(1)),
+    ],
+)
+def test_a_file_keeps_everything(make, tmp_path: Path) -> None:
+    net, direction = backbone(), make()
+    path = direction.save(tmp_path / "new" / "d.safetensors", **provenance(net), t_edit=513)
+    loaded = Direction.load(path, net)
+    assert torch.allclose(pass_through(loaded, net), pass_through(direction, net))
+    assert loaded.about["t_edit"] == 513 and loaded.about["backbone_hash"] == net.hash
+    assert [p.name for p in path.parent.iterdir()] == ["d.safetensors"]
+    assert not any(p.requires_grad for p in loaded.parameters())
+
+
+def test_another_backbone_is_refused(tmp_path: Path) -> None:
+    path = Shift(randn(32, 4, 4)).save(tmp_path / "d.safetensors", **provenance(backbone(0)))
+    with pytest.raises(HslError, match="made for backbone tiny"):
+        Direction.load(path, backbone(1))
+    small = Shift(randn(16, 4, 4)).save(tmp_path / "s.safetensors", h_shape=[16, 4, 4])
+    with pytest.raises(HslError, match=r"h of shape \(16, 4, 4\)"):
+        Direction.load(small, backbone())
+
+
+def test_damaged_files_are_refused_in_one_line(tmp_path: Path) -> None:
+    good = Shift(randn(32, 4, 4)).save(tmp_path / "good.safetensors")
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(good.read_bytes()[:200])
+    plain = tmp_path / "plain.safetensors"
+    save_file({"delta": randn(3)}, plain)
+    odd = tmp_path / "odd.safetensors"
+    save_file({"delta": randn(3)}, odd, metadata={"hsl": json.dumps({"direction": {"kind": "?"}})})
+    for path in (cut, plain, odd, tmp_path / "none.safetensors"):
+        with pytest.raises(HslError) as error:
+            Direction.load(path)
+        assert path.name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_what_cannot_be_combined() -> None:
+    with pytest.raises(HslError, match="cannot combine"):
+        Combination([Shift(randn(32, 4, 4)), Shift(randn(3, 8, 8), space="x")], [1, 1])
+    for wrong in (lambda: Shift(randn(2)), lambda: Shift(randn(2, 4, 1, 1), [1])):
+        with pytest.raises(HslError):
+            wrong()
+    with pytest.raises(HslError):
+        ImplicitFunction(33, 64)

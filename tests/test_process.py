@@ -1,0 +1,170 @@
+"""Theorems about the process, on a random U-Net."""
+
+import pytest
+import torch
+from tiny import backbone
+
+from hsl.backbones import Backbone
+from hsl.directions import ImplicitFunction, Shift
+from hsl.errors import HslError
+from hsl.process import Edit, SeededNoise, invert, last, predicted_x_0, reverse
+
+
+@pytest.fixture(scope="module")
+def net() -> Backbone:
+    return backbone()
+
+
+def x_of(n: int, seed: int = 1) -> torch.Tensor:
+    return torch.randn(n, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
+
+
+def shift(scale: float = 1.0, seed: int = 2) -> Shift:
+    return Shift(scale * torch.randn(32, 4, 4, generator=torch.Generator().manual_seed(seed)))
+
+
+def test_no_change_is_the_identity(net: Backbone) -> None:
+    grid = net.schedule.grid(6)
+    plain = last(reverse(net, x_of(2), grid))
+    for injection in ("asymmetric", "symmetric"):
+        edit = Edit(shift(0.0), injection=injection)
+        assert torch.equal(last(reverse(net, x_of(2), grid, edit)), plain)
+    assert torch.equal(last(reverse(net, x_of(2), grid, Edit(shift(), strength=0.0))), plain)
+    assert not torch.equal(last(reverse(net, x_of(2), grid, Edit(shift()))), plain)
+
+
+def test_a_symmetric_shift_of_eps_cancels(net: Backbone) -> None:
+    """Theorem 1 of Asyrp: shifting eps in P_t and in D_t alike changes x_{t-1} by
+    (sqrt(1 - a_{t-1}) - sqrt((1 - a_t) / (1 - beta_t))) d eps: nearly nothing, while the change
+    through P_t alone is large."""
+    x, t, schedule = x_of(1), 500, net.schedule
+    a, a_next = schedule.alpha_bar(t), schedule.alpha_bar(t - 1)
+    delta = x_of(1, seed=9)
+
+    def step(eps_p: torch.Tensor, eps_d: torch.Tensor) -> torch.Tensor:
+        return a_next**0.5 * predicted_x_0(x, eps_p, a) + (1 - a_next) ** 0.5 * eps_d
+
+    eps = net.decode(net.encode(x, t))
+    symmetric = step(eps + delta, eps + delta) - step(eps, eps)
+    asymmetric = step(eps + delta, eps) - step(eps, eps)
+    factor = (1 - a_next) ** 0.5 - ((1 - a) / (1 - float(schedule.betas[t]))) ** 0.5
+    assert torch.allclose(symmetric, factor * delta, atol=1e-5)
+    assert symmetric.norm() < 0.02 * asymmetric.norm()
+
+
+def test_the_loop_cancels_a_symmetric_shift_too(net: Backbone) -> None:
+    """The same through `reverse`, with a direction in eps."""
+    grid = net.schedule.grid(1000)[500:520]
+    delta = Shift(x_of(1, seed=9)[0], space="eps")
+    plain = last(reverse(net, x_of(1), grid))
+    sizes = {
+        mode: float((last(reverse(net, x_of(1), grid, Edit(delta, t_edit=grid[1], injection=mode))) - plain).norm())
+        for mode in ("symmetric", "asymmetric")
+    }
+    assert sizes["symmetric"] < 0.2 * sizes["asymmetric"]
+
+
+def test_strengths_add(net: Backbone) -> None:
+    grid, d, e = net.schedule.grid(5), shift(seed=3), shift(seed=4)
+    one = last(reverse(net, x_of(2), grid, Edit(0.3 * d + 0.5 * d)))
+    other = last(reverse(net, x_of(2), grid, Edit(d, 0.8)))
+    assert torch.allclose(one, other, atol=1e-4)
+    both = last(reverse(net, x_of(2), grid, Edit(d + e, 0.5)))
+    halves = last(reverse(net, x_of(2), grid, Edit(0.5 * d + 0.5 * e)))
+    assert torch.allclose(both, halves, atol=1e-4)
+
+
+def test_reconstruction_improves_with_steps(net: Backbone) -> None:
+    x_0 = x_of(2) * 0.5
+    errors = []
+    for n in (5, 10, 20, 40, 80):
+        grid = net.schedule.grid(n)
+        x_T = last(invert(net, x_0, grid))
+        errors.append(float((last(reverse(net, x_T, grid)) - x_0).square().mean()))
+    assert errors == sorted(errors, reverse=True) and errors[-1] < errors[0] / 4
+
+
+def test_steps_agree_with_ddim_of_diffusers(net: Backbone) -> None:
+    from diffusers import DDIMScheduler
+
+    scheduler = DDIMScheduler(1000, 1e-4, 0.02, "linear", clip_sample=False, set_alpha_to_one=True)
+    scheduler.set_timesteps(10)
+    x = x_of(2)
+    with torch.no_grad():
+        for t in scheduler.timesteps:
+            x = scheduler.step(net.unet(x, t).sample, t, x).prev_sample
+    ours = last(reverse(net, x_of(2), net.schedule.grid(10, "leading")))
+    assert torch.allclose(ours, x, atol=1e-4, rtol=1e-4)
+
+
+def test_only_the_interval_is_edited(net: Backbone) -> None:
+    grid = net.schedule.grid(10)
+    edit = Edit(shift(), t_edit=300, t_start=700)
+    plain = list(reverse(net, x_of(1), grid))
+    seen = [s.t for s in reverse(net, x_of(1), grid, edit) if not torch.equal(
+        s.p, predicted_x_0(s.x, net.decode(s.b), net.schedule.alpha_bar(s.t)))]  # fmt: skip
+    assert seen == [t for t in reversed(grid) if 300 <= t <= 700]
+    assert len(plain) == len(grid) and plain[-1].t_next == -1
+    assert torch.equal(plain[-1].p, plain[-1].x_next)
+
+
+def test_boost_is_stochastic_below_t_boost_only(net: Backbone) -> None:
+    grid = net.schedule.grid(10)
+    noise = [SeededNoise(torch.arange(1), seed) for seed in (0, 1)]
+    a, b = (list(reverse(net, x_of(1), grid, t_boost=300, noise=n)) for n in noise)
+    same = [torch.equal(s.x_next, r.x_next) for s, r in zip(a, b, strict=True)]
+    assert same == [t >= 300 for t in reversed(grid)]
+    with pytest.raises(HslError, match="stochastic"):
+        last(reverse(net, x_of(1), grid, t_boost=300))
+
+
+def test_batches_do_not_matter(net: Backbone) -> None:
+    """Neither the size nor the order of a batch: noise belongs to an image and a step."""
+    grid, x, index = net.schedule.grid(6), x_of(5), torch.tensor([7, 0, 3, 11, 2])
+    edit = Edit(shift(), 0.7, t_edit=400, t_boost=300)
+    whole = last(reverse(net, x, grid, edit, noise=SeededNoise(index)))
+    order = torch.tensor([4, 1, 0, 3, 2])
+    parts = [
+        last(reverse(net, x[rows], grid, edit, noise=SeededNoise(index[rows])))
+        for rows in order.split([2, 3])
+    ]
+    assert torch.allclose(torch.cat(parts), whole[order], atol=1e-4)
+
+
+def test_strengths_run_as_one_batch(net: Backbone) -> None:
+    grid, x = net.schedule.grid(5), x_of(2)
+    strengths = torch.tensor([-1.0, 0.5]).repeat_interleave(2)
+    batch = last(reverse(net, x.repeat(2, 1, 1, 1), grid, Edit(shift(), strengths)))
+    single = [last(reverse(net, x, grid, Edit(shift(), s))) for s in (-1.0, 0.5)]
+    assert torch.allclose(batch, torch.cat(single), atol=1e-4)
+
+
+def test_replaced_puts_the_direction_in_place_of_h(net: Backbone) -> None:
+    grid = [500]
+    direction, x = shift(), x_of(1)
+    step = next(reverse(net, x, grid, Edit(direction, injection="replaced")))
+    expected = net.decode(step.b._replace(h=direction.delta[None]))
+    assert torch.allclose(step.eps, expected, atol=1e-5)
+
+
+def test_training_gradient_reaches_the_direction_alone(net: Backbone) -> None:
+    torch.manual_seed(0)
+    f = ImplicitFunction.for_backbone(net)
+    steps = reverse(net, x_of(2), net.schedule.grid(4), Edit(f))
+    for step in steps:
+        step.p.square().mean().backward()
+        assert not step.x_next.requires_grad
+    assert all(p.grad is not None for p in f.parameters())
+    assert all(p.grad is None for p in net.parameters())
+
+
+@pytest.mark.parametrize("grid", [[], [5, 3], [-1, 4], [0, 1000]])
+def test_bad_grids_are_refused(net: Backbone, grid: list[int]) -> None:
+    with pytest.raises(HslError):
+        last(reverse(net, x_of(1), grid))
+
+
+def test_bad_edits_are_refused() -> None:
+    for wrong in ({"t_edit": -1}, {"t_edit": 500, "t_start": 400}, {"injection": "sideways"}):
+        with pytest.raises(HslError):
+            Edit(shift(), **wrong)
