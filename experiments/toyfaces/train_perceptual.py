@@ -110,8 +110,7 @@ def measure(path: Path) -> None:
     body = (
         "Distance of a held-out face (world `test`, 1,000 faces) to itself after a change; 1 is "
         "the mean distance of two unrelated faces. With the weights as shipped; ± is 1.96 "
-        "bootstrap standard errors over faces. A rerun with another seed keeps the order of the "
-        "rows and the means within 25%.\n\n"
+        "bootstrap standard errors over faces, within which a rerun lies.\n\n"
         + table(["change", "mean", "5%, median, 95%"], rows)
         + f"\n\nLayer weights: {[round(w, 3) for w in distance.network.weights.tolist()]}."
     )
