@@ -18,8 +18,9 @@ NETS = ("alex", "vgg", "squeeze")
 class PerceptualDistance(nn.Module):
     """Distance between two images as a network sees them. A judge: it enters no loss.
 
-    The scale of ``toyfaces``: 1 is the mean distance of two unrelated faces; its model card says
-    what noise, blur and each attribute's counterfactual come to.
+    The scale of ``toyfaces``: 0.02 is noise of 0.1; 0.04 a smile; 0.1 a shift by one pixel, or
+    eyeglasses; 0.25 a hat, or noise of 0.4; 0.5 another hair colour; 1 the mean of two unrelated
+    faces. Its model card has more.
 
     Args:
         network: (x, y) -> distances of B elements in any shape.
