@@ -77,7 +77,7 @@ def measure(path: Path) -> None:
     body = (
         "Intersection over union on 4,000 held-out faces (world `test`, unseen attributes "
         "included), pooled over pixels, with the weights as shipped. A rerun lies within the "
-        "interval (95%, bootstrap over faces) or above it.\n\n"
+        "interval (95%, bootstrap over faces).\n\n"
         + table(["faces", "mIoU", "interval", "worst"], summary)
         + "\n\n"
         + table(["region", *(s[0] for s in summary)], rows_of)
