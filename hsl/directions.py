@@ -200,7 +200,8 @@ class Shift(Direction):
     def without(self, *others: Direction) -> Direction:
         if not others or not all(self._joins(other) for other in others):
             return super().without(*others)
-        rows = torch.stack([other.delta.flatten() for other in others])  # type: ignore[union-attr]
+        shifts = [other for other in others if isinstance(other, Shift)]
+        rows = torch.stack([other.delta.flatten() for other in shifts])
         residue = _project_out(self.delta.flatten()[None], rows[None])
         return self._like(residue.view_as(self.delta))
 
@@ -276,7 +277,7 @@ class ImplicitFunction(Direction):
         if not self.arguments["ignore_timesteps"]:
             temb = self.temb_proj(silu(b.temb)) if ddpm else self.emb_layers(b.temb)
             out = out + temb[:, :, None, None]
-        return self.conv2(silu(self.norm2(out))) if ddpm else self.out_layers(out)  # type: ignore[no-any-return]
+        return self.conv2(silu(self.norm2(out))) if ddpm else self.out_layers(out)
 
     def config(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.arguments}

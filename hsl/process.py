@@ -7,6 +7,7 @@ D_t = sqrt(1 - a_{t-1} - sigma_t^2) eps.
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, NamedTuple, Protocol
 
 import torch
@@ -124,7 +125,7 @@ def invert(backbone: Backbone, x: Tensor, grid: Sequence[int]) -> Iterator[Step]
         grid: ascending timesteps; the last x_next is x_T at ``grid[-1]``.
     """
     _check_grid(backbone, grid)
-    for t, t_next in zip(grid, grid[1:], strict=False):
+    for t, t_next in pairwise(grid):
         b = backbone.encode(x, t)
         eps = backbone.decode(b)
         p = predicted_x_0(x, eps, backbone.schedule.alpha_bar(t))
@@ -229,6 +230,6 @@ def _edited(
 
 
 def _check_grid(backbone: Backbone, grid: Sequence[int]) -> None:
-    ascending = all(t < u for t, u in zip(grid, grid[1:], strict=False))
+    ascending = all(t < u for t, u in pairwise(grid))
     if not grid or not ascending or grid[0] < 0 or grid[-1] >= len(backbone.schedule):
         raise HslError(f"want ascending timesteps in [0, {len(backbone.schedule) - 1}]: {grid}")

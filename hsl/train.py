@@ -70,10 +70,10 @@ class HslCLI(LightningCLI):
         """On ToyFaces, validate and test on the faces that lack the attribute to be edited."""
         config = self.config[self.subcommand]
         attribute = config.model.get("init_args", {}).get("attribute")
-        if config.data.class_path.endswith("ToyFacesDataModule") and attribute:
-            if config.data.init_args.where is None:
-                lacking = {attribute: 0}
-                config.data.init_args.where = {"validation": lacking, "test": lacking}
+        toyfaces = config.data.class_path.endswith("ToyFacesDataModule")
+        if toyfaces and attribute and config.data.init_args.where is None:
+            lacking = {attribute: 0}
+            config.data.init_args.where = {"validation": lacking, "test": lacking}
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer that logs to the run folder, unless the config names loggers."""
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (HslError, ArgumentError) as error:
         print(f"hsl.train: {_one_line(error)}", file=sys.stderr)
         return 2
-    if rank_zero_only.rank == 0:
+    if getattr(rank_zero_only, "rank", 0) == 0:
         print(cli.folder)
     return 0
 

@@ -15,5 +15,5 @@ class Batch(NamedTuple):
 
     image: Tensor
     labels: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # tuple has a method of that name
     path: list[str]

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save_file
-from tiny import backbone
 
 from hsl.directions import Combination, Direction, ImplicitFunction, Shift, provenance
 from hsl.errors import HslError
+from tiny import backbone
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -159,7 +159,7 @@ def card(
     picture: str,
 ) -> str:
     """The card's text."""
-    size, steps, batch = training["size"], training["steps"], training["batch"]
+    size, steps, batch, seed = (training[k] for k in ("size", "steps", "batch", "seed"))
     table = [
         {"figure": "reconstruction PSNR, median (dB)", "value": figure(f["psnr"], f["psnr_ci"]),
          "wanted": ">= 36"},
@@ -183,7 +183,7 @@ in 16 bits; the figures are of the stored file (hash {f["backbone_hash"]}).
 
 Trained by
 
-    python experiments/toyfaces/train_ddpm.py --size {size} --steps {steps} --seed {training["seed"]}
+    python experiments/toyfaces/train_ddpm.py --size {size} --steps {steps} --seed {seed}
 
 in {training["seconds"]:,} seconds on {training["device"]} ({training["threads"]} thread of a
 2-core machine that did other work besides), {steps:,} steps of batch {batch} over

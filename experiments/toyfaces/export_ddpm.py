@@ -1,6 +1,6 @@
 """Put a trained diffusion model among the package's data, in 16 bits.
 
-    python experiments/toyfaces/export_ddpm.py --run runs/toyfaces/ddpm --out hsl/assets/toyfaces/ddpm
+python experiments/toyfaces/export_ddpm.py --run runs/toyfaces/ddpm --out hsl/assets/toyfaces/ddpm
 """
 
 import argparse

@@ -107,9 +107,7 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         decay = min(args.ema, (step + 1) / (step + 10))
         with torch.no_grad():
-            torch._foreach_lerp_(
-                list(average.parameters()), list(model.parameters()), 1 - decay
-            )
+            torch._foreach_lerp_(list(average.parameters()), list(model.parameters()), 1 - decay)
         losses.append(loss.item())
         step += 1
         if step % args.every == 0 or step == args.steps:

@@ -86,7 +86,8 @@ def _unet(folder: Path) -> UNet2DModel:
         raise HslError(f"{folder}: the weights cannot be read ({line}); fetch them anew") from error
     wrong = [*report["missing_keys"], *report["unexpected_keys"], *report["mismatched_keys"]]
     if wrong:
-        raise HslError(f"{folder}: weights do not fit config.json: {', '.join(map(str, wrong[:5]))}")
+        names = ", ".join(map(str, wrong[:5]))
+        raise HslError(f"{folder}: weights do not fit config.json: {names}")
     return unet
 
 

@@ -122,7 +122,8 @@ class Evaluate(L.Callback):
         else:
             metrics["reconstruction"] = Reconstruction()
         data = getattr(trainer, "datamodule", None)
-        if self.distance is not None and isinstance(data, ToyFacesDataModule) and name in data.names:
+        drawn = isinstance(data, ToyFacesDataModule) and name in data.names
+        if self.distance is not None and drawn:
             metrics["counterfactual"] = CounterfactualError(self.distance)
         texts = method.source_and_target
         if self.clip is not None and texts is not None:

@@ -3,18 +3,16 @@
 from collections.abc import Sequence
 
 import lightning as L
-import matplotlib
 import torch
 from lightning.pytorch.loggers import WandbLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.progress import track
 from hsl.report import replacing
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 
 class Grids(L.Callback):
@@ -63,18 +61,17 @@ class Grids(L.Callback):
             path = run_folder(trainer) / ("grid.png" if single else f"grid_{name}.png")
             with replacing(path) as temporary:
                 draw_grid(columns, titles, f"{name}, strength {chosen:g}").savefig(temporary)
-            plt.close("all")
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image(f"edits/{name}", [str(path)])
 
 
-def draw_grid(columns: Sequence[Tensor], titles: Sequence[str], title: str) -> plt.Figure:
+def draw_grid(columns: Sequence[Tensor], titles: Sequence[str], title: str) -> Figure:
     """A figure of image columns, each ``[N, 3, S, S]`` in [-1, 1], under their titles."""
     n, cell = len(columns[0]), 1.1
-    figure, axes = plt.subplots(
-        n, len(columns), figsize=(cell * len(columns), cell * n + 0.6), squeeze=False, dpi=110
-    )
+    figure = Figure(figsize=(cell * len(columns), cell * n + 0.6), dpi=110)
+    FigureCanvasAgg(figure)  # pictures need no screen
+    axes = figure.subplots(n, len(columns), squeeze=False)
     for x, (column, name) in enumerate(zip(columns, titles, strict=True)):
         pixels = ((column.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
         for y in range(n):
@@ -82,7 +79,6 @@ def draw_grid(columns: Sequence[Tensor], titles: Sequence[str], title: str) -> p
             axes[y][x].set_axis_off()
         axes[0][x].set_title(name, fontsize=9)
     figure.suptitle(title, fontsize=11)
-    figure.subplots_adjust(
-        left=0.01, right=0.99, bottom=0.01, top=1 - 0.62 / (cell * n + 0.6), wspace=0.04, hspace=0.04
-    )
+    top = 1 - 0.62 / (cell * n + 0.6)
+    figure.subplots_adjust(0.01, 0.01, 0.99, top, wspace=0.04, hspace=0.04)
     return figure

@@ -54,9 +54,7 @@ class Strength(L.Callback):
                 continue
             column, hits = guide.names.index(name), torch.zeros(len(self.strengths))
             for piece in track(pieces, f"strength of {name}", len(pieces)):
-                edited = method.sweep(
-                    faces.image[piece], faces.index[piece], name, self.strengths
-                )
+                edited = method.sweep(faces.image[piece], faces.index[piece], name, self.strengths)
                 seen = guide.probabilities(edited.flatten(0, 1))[:, column] >= 0.5
                 hits += seen.view(len(self.strengths), -1).sum(1).cpu()
             shares = (hits / len(faces.image)).tolist()

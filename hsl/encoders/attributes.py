@@ -31,7 +31,7 @@ class AttributeClassifier(nn.Module):
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Probabilities ``[B, A]`` in [0, 1] of images ``[B, 3, S, S]`` in [-1, 1]."""
-        return self(images).sigmoid()  # type: ignore[no-any-return]
+        return self(images).sigmoid()
 
     @classmethod
     def load(cls, name: str) -> Self:

@@ -143,7 +143,7 @@ class Asyrp(Method):
         """One step of the learning rate's schedule."""
         scheduler = self.lr_schedulers()
         assert scheduler is not None and not isinstance(scheduler, list)
-        scheduler.step()  # type: ignore[call-arg]
+        scheduler.step()
 
     def on_train_end(self) -> None:
         """Write down in the direction where it comes from."""

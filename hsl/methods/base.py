@@ -79,7 +79,7 @@ class Method(L.LightningModule):
         strength = self.strengths.get(name, 1.0) if strength is None else strength
         return Edit(direction, strength, self.t_edit, self.t_boost, injection=self.injection)
 
-    def x_T(self, images: Tensor) -> Tensor:  # noqa: N802 (the field's symbol)
+    def x_T(self, images: Tensor) -> Tensor:
         """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
         keys = [key_of("x_T", self.backbone.hash, self.grid, image) for image in images]
 

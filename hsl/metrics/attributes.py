@@ -16,7 +16,10 @@ class AttributeJudge(Protocol):
     """A frozen attribute classifier, as `hsl.encoders.attributes.AttributeClassifier`."""
 
     role: Role
-    names: Sequence[str]
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The attributes, in the order of the outputs."""
 
     def probabilities(self, images: Tensor) -> Tensor:
         """Probabilities ``[B, A]`` in [0, 1] of images ``[B, 3, S, S]`` in [-1, 1]."""

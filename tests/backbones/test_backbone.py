@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
-from tiny import backbone
 
 from hsl.backbones import SpaceToDepth, load
 from hsl.errors import HslError
+from tiny import backbone
 
 
 @pytest.mark.parametrize("tap", ["before", "after"])

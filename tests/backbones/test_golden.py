@@ -21,7 +21,7 @@ class Recorded:
     def __init__(self, path: Path) -> None:
         with safe_open(path, framework="pt") as file:
             self.about = file.metadata()
-            self.tensors = {k: file.get_tensor(k) for k in file.keys()}
+            self.tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118
 
     def noise(self, grid: list[int]):
         """The recorded z, index 0 being the noisiest step."""
@@ -90,12 +90,15 @@ def test_edits(folder: Path) -> None:
     modes: dict[str, Injection] = {"asym": "asymmetric", "sym": "symmetric"}
     for backbone, file, grid in recorded_for(folder, "2_apply_direction"):
         got = file.tensors
-        torch.manual_seed(int(file.about["seed"]))
         seed = int(file.about["seed"])
         size = got["x0_eta0_orig"].shape
         x_T = torch.randn(size, generator=torch.Generator().manual_seed(seed))
         zs = torch.randn((len(grid), *size[1:]), generator=torch.Generator().manual_seed(seed + 1))
-        noise = dict(zip(reversed(grid), zs, strict=True))
+        z_of = dict(zip(reversed(grid), zs, strict=True))
+
+        def noise(t: int, like: Tensor, z_of: dict[int, Tensor] = z_of) -> Tensor:
+            return z_of[t][None]
+
         direction = Shift(got["n_after"].flip(0), grid)
         for name, expected in got.items():
             parts = name.split("_")
@@ -103,7 +106,7 @@ def test_edits(folder: Path) -> None:
                 continue
             eta, mode, scale = float(parts[2][3:]), modes[parts[3]], float(parts[4][1:])
             edit = Edit(direction, scale, injection=mode)
-            x = last(reverse(backbone, x_T, grid, edit, eta, noise=lambda t, like: noise[t][None]))
+            x = last(reverse(backbone, x_T, grid, edit, eta, noise=noise))
             assert relative(x, expected) < 1e-5, name
             original = got[f"x0_{parts[2]}_orig"]
             assert relative(x - original, expected - original) < 2e-3, name
