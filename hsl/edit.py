@@ -59,11 +59,11 @@ def join(parts: list[tuple[Direction, float]], t_edit: int | None, t_boost: int 
     if t_edit is None:
         raise HslError("the directions' files do not say t_edit: give --t-edit")
     injection: Injection = about.get("injection", "asymmetric")
-    if len(parts) == 1:
-        direction, strength = parts[0]
-        return Edit(direction, strength, t_edit, t_boost or 0, injection=injection)
+    t_start = about.get("t_start")
+    if t_start is not None and t_start < t_edit:
+        t_start = None
     total = Combination(directions, [strength for _, strength in parts])
-    return Edit(total, 1.0, t_edit, t_boost or 0, injection=injection)
+    return Edit(total, 1.0, t_edit, t_boost or 0, t_start, injection)
 
 
 def main(arguments: list[str] | None = None) -> int:

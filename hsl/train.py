@@ -15,6 +15,7 @@ from typing import Any
 
 import lightning as L
 import torch
+import wandb
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
@@ -24,6 +25,14 @@ from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Strength
 from hsl.errors import HslError
 from hsl.methods.base import Method
 
+#: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
+#: hundred small images need no worker processes, a run may be continued in its folder.
+_NOT_NEEDED = (
+    ".*in eval mode at the start of training.*",
+    ".*does not have many workers.*",
+    ".*exists and is not empty.*",
+    ".*treespec, LeafSpec.*",
+)
 TOYFACES = "hsl.data.toyfaces.ToyFacesDataModule"
 
 
@@ -104,11 +113,9 @@ class ConfigCallback(SaveConfigCallback):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; the exit status."""
-    # the loaders of a few hundred small images are faster without worker processes, and the
-    # test loader's short run needs no advice
-    warnings.filterwarnings("ignore", ".*does not have many workers.*")
-    warnings.filterwarnings("ignore", ".*predict_dataloader.*shuffling.*")
-    warnings.filterwarnings("ignore", ".*exists and is not empty.*")
+    for advice in _NOT_NEEDED:
+        warnings.filterwarnings("ignore", advice)
+    os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("high")
     try:
         cli = HslCLI(
@@ -128,6 +135,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"hsl.train: {_one_line(error)}", file=sys.stderr)
         return 2
     if getattr(rank_zero_only, "rank", 0) == 0:
+        wandb.finish()  # its own last words come before ours
         print(cli.folder)
     return 0
 

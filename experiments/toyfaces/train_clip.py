@@ -42,16 +42,15 @@ def train(args: argparse.Namespace, path: Path) -> None:
     words, width = vocabulary(), int(role["text"])
     text = {"width": width, "heads": 4, "layers": 2, "context_length": 36, "dim": 64}
     model, tokenize = small(words, int(role["width"]), text)
-    nn.init.constant_(model.logit_scale, math.log(30))
+    nn.init.constant_(model.logit_scale, math.log(20))
     model.visual.to(memory_format=torch.channels_last)
 
     def loss(step: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(images), (args.batch,), generator=rng)
         x = degraded(as_float(images[rows]), role["blur"], role["noise"], rng)
         # One attribute a caption at first: words are learnt before sentences.
-        said = caption(
-            truth[rows[: args.captions]], rng, at_most=min(1 + 8 * step // args.steps, 4)
-        )
+        most = 1 if 3 * step < args.steps else 2 if 2 * step < args.steps else 4
+        said = caption(truth[rows[: args.captions]], rng, most)
         fits = said.fit(truth[rows]).float()
         image = normalize(model.encode_image(x), dim=1)
         words_of = normalize(model.encode_text(tokenize(said.texts)), dim=1)
@@ -155,11 +154,11 @@ def main() -> None:
     """Train, then measure; or measure alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--role", choices=("guide", "judge"), required=True)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=1800)
     parser.add_argument("--faces", type=int, default=40_000)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--captions", type=int, default=48)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--lr", type=float, default=2e-3)
     parser.add_argument("--measure", action="store_true", help="only measure what is there")
     parser.add_argument("--out", type=Path, default=ASSETS)
     args = parser.parse_args()

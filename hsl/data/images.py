@@ -1,5 +1,6 @@
 """Image files: read any that Pillow reads, as square tensors in [-1, 1]; write PNG."""
 
+import io
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -40,7 +41,7 @@ def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Te
             files.setdefault(file.resolve(), name)
     if not files:
         raise HslError("no images: give at least one file or folder")
-    images = torch.stack([_load(file, size) for file in files])
+    images = torch.stack([load_image(file, size) for file in files])
     return images, _distinct(files.values())
 
 
@@ -101,10 +102,24 @@ def _distinct(names: Iterable[str]) -> list[str]:
     return list(result)
 
 
-def _load(path: Path, size: int) -> Tensor:
-    """One image, ``[3, size, size]`` in [-1, 1]."""
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder and its subfolders, in natural order.
+
+    Raises:
+        HslError: there are none.
+    """
+    return [file for file, _ in _files(folder)]
+
+
+def load_image(path: Path, size: int, content: bytes | None = None) -> Tensor:
+    """One image, ``[3, size, size]`` in [-1, 1]; from ``content`` if it is given, ``path`` being
+    then its name.
+
+    Raises:
+        HslError: it does not decode, or has more pixels than Pillow's limit.
+    """
     try:
-        with Image.open(path) as opened:
+        with Image.open(path if content is None else io.BytesIO(content)) as opened:
             upright = ImageOps.exif_transpose(opened)
             square = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.LANCZOS)
     except Image.DecompressionBombError as error:

@@ -51,6 +51,8 @@ class Asyrp(Method):
         lr_scheduler: stepped once per epoch.
         family: of f_t's layers, see `ImplicitFunction`.
         zero_init: start f_t from delta h = 0.
+        t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
+            what is decided before the parts of a face are.
         backbone, steps, t_edit, t_boost, injection, cache, seed: see `Method`.
 
     Raises:
@@ -73,12 +75,13 @@ class Asyrp(Method):
         backbone: str = "toyfaces",
         steps: int = 40,
         t_edit: int | None = None,
+        t_start: int | None = 770,
         t_boost: int | None = None,
         injection: Injection = "asymmetric",
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(backbone, steps, t_edit, t_boost, injection, cache, seed)
+        super().__init__(backbone, steps, t_edit, t_start, t_boost, injection, cache, seed)
         self.automatic_optimization = False
         if (source is None or target is None) and attribute not in TEXTS:
             raise HslError(f"{attribute}: give source and target texts; known: {', '.join(TEXTS)}")
@@ -107,23 +110,26 @@ class Asyrp(Method):
 
     @property
     def edited_grid(self) -> list[int]:
-        """The timesteps that are trained: t >= t_edit."""
-        if self.t_edit is None:
-            raise HslError("t_edit is not set: give it, or use the Intervals callback")
-        grid = [t for t in self.grid if t >= (self.t_edit or 0)]
+        """The timesteps that are trained: t_edit <= t <= t_start.
+
+        Raises:
+            HslError: t_edit and t_boost are not known yet, or no timestep lies between.
+        """
+        edit = self.edit(self.attribute)
+        grid = [t for t in self.grid if edit.acts(t)]
         if not grid:
-            raise HslError(f"t_edit={self.t_edit} is above the last timestep {self.grid[-1]}")
+            raise HslError(f"no timestep of {len(self.grid)} lies in t_edit to t_start")
         return grid
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Walk the edited part of the reverse process, one optimiser step at each timestep."""
         images, optimizer = batch.image, self.optimizers()
         assert not isinstance(optimizer, list)
-        unedited, features = self._source(images)
+        x, unedited, features = self._source(images)
         direction = self.directions[self.attribute]
         assert isinstance(direction, Direction)
         edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
-        steps = reverse(self.backbone, self.x_T(images), self.edited_grid, edit)
+        steps = reverse(self.backbone, x, self.edited_grid, edit)
         totals = torch.zeros(3, device=images.device)
         for step, p in zip(steps, unedited, strict=True):
             l_dir = self.loss(self.backbone.image(step.p), features)
@@ -157,6 +163,7 @@ class Asyrp(Method):
             "injection": self.injection,
             "steps": len(self.grid),
             "t_edit": self.t_edit,
+            "t_start": self.t_start,
             "t_boost": self.t_boost,
         }
 
@@ -165,20 +172,25 @@ class Asyrp(Method):
         optimizer = self.make_optimizer(self.directions.parameters())
         return [optimizer], [self.make_scheduler(optimizer)]
 
-    def _source(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """What depends on the image alone: the unedited trajectory's P_t ``[n, B, C, s, s]``,
-        noisiest first, and the image's unit CLIP features ``[B, E]``."""
-        grid = self.edited_grid
-        parts = ("P_t", self.backbone.hash, self.grid, grid, self.clip_name)
+    def _source(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What depends on the image alone: x at the first edited step ``[B, C, s, s]``, the
+        unedited trajectory's P_t ``[n, B, C, s, s]``, noisiest first, and the image's unit CLIP
+        features ``[B, E]``."""
+        edited = self.edited_grid
+        grid = [t for t in self.grid if t >= edited[0]]
+        parts = ("P_t", self.backbone.hash, self.grid, edited, self.clip_name)
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
             some = images[rows]
             with torch.no_grad():
-                steps = reverse(self.backbone, self.x_T(some), grid)
+                steps = list(reverse(self.backbone, self.x_T(some), grid))[-len(edited) :]
                 p = torch.stack([step.p for step in steps], dim=1)
-                features = self.loss.features(some)
-            return [{"p": a, "features": b} for a, b in zip(p, features, strict=True)]
+                found = {"x": steps[0].x, "p": p, "features": self.loss.features(some)}
+            return [{name: t[i] for name, t in found.items()} for i in range(len(some))]
 
         records = self.store.many([key_of(*parts, image) for image in images], compute)
-        p = torch.stack([r["p"] for r in records], dim=1).to(images.device)
-        return p, torch.stack([r["features"] for r in records]).to(images.device)
+        x, p, features = (
+            torch.stack([record[name] for record in records]).to(images.device)
+            for name in ("x", "p", "features")
+        )
+        return x, p.transpose(0, 1), features

@@ -21,6 +21,7 @@ class Method(L.LightningModule):
         backbone: a name, folder or Hub id for `hsl.backbones.load`.
         steps: n of the inversion and reverse grids.
         t_edit: edited steps are t >= t_edit; None: the `Intervals` callback finds it.
+        t_start: edited steps are t <= t_start; None: all from T are.
         t_boost: steps with t < t_boost are stochastic; None: the `Intervals` callback finds it.
         injection: how this method's directions are put in (see `Edit`).
         cache: folder for what is computed once per image; None: in memory.
@@ -35,6 +36,7 @@ class Method(L.LightningModule):
         backbone: str = "toyfaces",
         steps: int = 40,
         t_edit: int | None = None,
+        t_start: int | None = None,
         t_boost: int | None = None,
         injection: Injection = "asymmetric",
         cache: str | None = None,
@@ -47,7 +49,8 @@ class Method(L.LightningModule):
             self.grid = self.backbone.schedule.grid(steps)
         except ValueError as error:
             raise HslError(f"steps: {error}") from error
-        self.t_edit, self.t_boost, self.injection = t_edit, t_boost, injection
+        self.t_edit, self.t_start, self.t_boost = t_edit, t_start, t_boost
+        self.injection = injection
         self.store = Store(cache)
         self.seed = seed
         self.directions = nn.ModuleDict()
@@ -77,7 +80,7 @@ class Method(L.LightningModule):
         direction = self.directions[name]
         assert isinstance(direction, Direction)
         strength = self.strengths.get(name, 1.0) if strength is None else strength
-        return Edit(direction, strength, self.t_edit, self.t_boost, injection=self.injection)
+        return Edit(direction, strength, self.t_edit, self.t_boost, self.t_start, self.injection)
 
     def x_T(self, images: Tensor) -> Tensor:
         """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
@@ -127,6 +130,7 @@ class Method(L.LightningModule):
         checkpoint["hsl"] = {
             "backbone_hash": self.backbone.hash,
             "t_edit": self.t_edit,
+            "t_start": self.t_start,
             "t_boost": self.t_boost,
             "strengths": self.strengths,
         }
@@ -145,4 +149,5 @@ class Method(L.LightningModule):
         if missing:
             raise HslError(f"this checkpoint lacks {', '.join(sorted(missing)[:3])}")
         self.t_edit, self.t_boost = about["t_edit"], about["t_boost"]
+        self.t_start = about["t_start"]
         self.strengths = about["strengths"]

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Train every bundled model and direction again, and measure every card and RESULTS.md anew.
+# About 3 hours on two CPU cores. `make models` calls it with the right python on the PATH.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+here=experiments/toyfaces
+
+python $here/train_ddpm.py --size 32 --steps 19000 --out runs/toyfaces/ddpm
+python $here/export_ddpm.py --run runs/toyfaces/ddpm --out hsl/assets/toyfaces/ddpm
+for role in guide judge; do
+    python $here/train_attributes.py --role $role
+    python $here/train_clip.py --role $role
+done
+python $here/train_segmenter.py
+python $here/train_perceptual.py
+python $here/card_ddpm.py --card hsl/assets/toyfaces/ddpm.md
+# the same script at a shorter, stated budget: how far a rerun's figures move
+python $here/train_ddpm.py --size 32 --steps 3000 --seed 1 --out runs/toyfaces/ddpm-short
+python $here/export_ddpm.py --run runs/toyfaces/ddpm-short --out runs/toyfaces/ddpm-short/export
+python $here/card_ddpm.py --model runs/toyfaces/ddpm-short/export --card $here/ddpm_short.md
+python $here/fit_directions.py Smiling Eyeglasses Goatee Mustache
