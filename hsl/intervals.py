@@ -60,9 +60,10 @@ def first_crossing(curve: Mapping[int, float], threshold: float, what: str) -> i
         if value >= threshold:
             return t
     shown = ", ".join(f"{t}: {value:.3g}" for t, value in _thinned(sorted(curve.items())))
+    highest = max(curve, key=curve.__getitem__)
     raise HslError(
-        f"{what}: the curve never reaches {threshold:.4g} ({shown}); lower the threshold, or "
-        f"give {what} by hand"
+        f"{what}: the curve never reaches {threshold:.4g} ({shown}; highest {highest}: "
+        f"{curve[highest]:.3g}); lower the threshold, or give {what} by hand"
     )
 
 
@@ -99,7 +100,7 @@ def read_tsv(path: str | Path) -> dict[int, float]:
         HslError: no such file, or a line of another form.
     """
     path = Path(path)
-    if not path.exists():
+    if not path.is_file():
         raise HslError(f"{path}: no such table")
     try:
         rows = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
