@@ -1,0 +1,90 @@
+"""The cache of tensors computes once, and survives damage."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from hsl.store import Store, key_of
+
+
+@pytest.fixture(params=["memory", "disk"])
+def store(request, tmp_path: Path) -> Store:
+    return Store(None if request.param == "memory" else tmp_path / "cache")
+
+
+def record(value: float) -> dict[str, torch.Tensor]:
+    return {"a": torch.full((2, 3), value), "n": torch.tensor([int(value)])}
+
+
+def test_what_is_put_comes_back(store: Store) -> None:
+    key = key_of("x", 1)
+    assert store.get(key) is None
+    store.put(key, record(2))
+    found = store.get(key)
+    assert found is not None and set(found) == {"a", "n"}
+    assert torch.equal(found["a"], record(2)["a"]) and found["n"].dtype == torch.int64
+
+
+def test_slices_and_gradients_are_kept_apart_from_their_tensor(store: Store) -> None:
+    whole = torch.zeros(4, 5, requires_grad=True)
+    kept = store.put("0" * 32, {"row": whole[:, 1]})
+    assert not kept["row"].requires_grad and kept["row"].is_contiguous()
+    assert torch.equal(store.get("0" * 32)["row"], torch.zeros(4))
+
+
+def test_many_computes_only_what_is_missing(store: Store) -> None:
+    asked: list[list[int]] = []
+
+    def compute(rows: list[int]) -> list[dict[str, torch.Tensor]]:
+        asked.append(rows)
+        return [record(i) for i in rows]
+
+    keys = [key_of(i) for i in range(4)]
+    store.many([keys[1], keys[3]], lambda rows: [record([1, 3][i]) for i in rows])
+    found = store.many(keys, compute)
+    assert asked == [[0, 2]]
+    assert [int(r["n"]) for r in found] == [0, 1, 2, 3]
+    store.many(keys, compute)
+    assert asked == [[0, 2]]
+
+
+def test_many_refuses_too_few_results(store: Store) -> None:
+    with pytest.raises(ValueError, match="shorter"):
+        store.many([key_of(0), key_of(1)], lambda rows: [record(0)])
+
+
+def test_a_folder_is_shared(tmp_path: Path) -> None:
+    Store(tmp_path).put(key_of("x"), record(5))
+    assert int(Store(tmp_path).get(key_of("x"))["n"]) == 5
+    assert not [p for p in tmp_path.rglob("*") if p.is_file() and p.suffix != ".safetensors"]
+
+
+def test_a_damaged_record_is_made_anew(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), key_of("x")
+    store.put(key, record(1))
+    (path,) = tmp_path.rglob("*.safetensors")
+    for damage in (path.read_bytes()[:40], b"", b"not a safetensors file"):
+        path.write_bytes(damage)
+        assert store.get(key) is None
+        (made,) = store.many([key], lambda rows: [record(7)])
+        assert int(made["n"]) == 7 and int(Store(tmp_path).get(key)["n"]) == 7
+
+
+def test_keys_are_of_the_content() -> None:
+    x = torch.arange(6.0)
+    assert key_of("a", x, [1, 2]) == key_of("a", x.clone(), [1, 2])
+    assert key_of({"b": 1, "a": 2}) == key_of({"a": 2, "b": 1})
+    different = [
+        key_of("a", x), key_of("b", x), key_of("a", x + 1), key_of("a", x.double()),
+        key_of("a", x.view(2, 3)), key_of("a", x.view(3, 2)), key_of("a"), key_of(x, "a"),
+        key_of("a", x, 1), key_of("a", x, "1"), key_of("ab"), key_of("a", "b"),
+    ]  # fmt: skip
+    assert len(set(different)) == len(different)
+    strided = torch.arange(12.0)[::2]
+    assert key_of(strided) == key_of(strided.contiguous())
+
+
+def test_keys_of_half_precision() -> None:
+    assert key_of(torch.zeros(2, dtype=torch.float16)) != key_of(torch.zeros(2))
+    assert key_of(torch.zeros(2, dtype=torch.bfloat16)) != key_of(torch.ones(2).bfloat16())
