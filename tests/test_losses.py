@@ -143,9 +143,8 @@ def test_released_loss(name: str, golden_dir) -> None:
     assert torch.allclose(l_dir.direction, golden[f"{name}.text_direction"][0], atol=1e-6)
     image = golden[f"{name}.img_trg_raw"].clone().requires_grad_()
     got = l_dir(image, l_dir.features(golden[f"{name}.img_src_raw"]))
-    assert float(got.detach().mean()) == pytest.approx(
-        float(golden[f"{name}.direction_loss"]), abs=1e-6
-    )
+    expected = float(golden[f"{name}.direction_loss"])
+    assert float(got.detach().mean()) == pytest.approx(expected, abs=1e-6)
     value = log_directional(got)
     expected = float(golden[f"{name}.loss_clip"])
     assert float(value.detach()) == pytest.approx(expected, abs=1e-6)
