@@ -101,7 +101,7 @@ class Clip(nn.Module):
         config, tensors = read(path, KIND)
         clip = cls(*small(tuple(config["words"]), config["width"], config["text"]), config["role"])
         freeze(clip.model, tensors, path)
-        return clip
+        return clip.eval()
 
     @classmethod
     def _open_clip(cls, architecture: str, weights: str, role: Role, antialias: bool) -> Self:
@@ -124,7 +124,7 @@ class Clip(nn.Module):
             logging.disable(logging.NOTSET)
         model.eval().requires_grad_(False)
         config = open_clip.get_model_preprocess_cfg(model)
-        return cls(model, tokenize, role, config, antialias)
+        return cls(model, tokenize, role, config, antialias).eval()
 
 
 def small(

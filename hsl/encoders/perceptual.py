@@ -1,5 +1,6 @@
 """LPIPS-style distances between images (Zhang et al. 2018, eq. 1)."""
 
+import warnings
 from typing import Self
 
 import torch
@@ -50,12 +51,12 @@ class PerceptualDistance(nn.Module):
         """
         package, _, net = name.partition("/")
         if package == "lpips":
-            return cls(_lpips(net))
+            return cls(_lpips(net)).eval()
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
         network = LayerDistance(config["width"])
         freeze(network, tensors, path)
-        return cls(network)
+        return cls(network).eval()
 
 
 class LayerDistance(nn.Module):
@@ -105,7 +106,9 @@ def _lpips(net: str) -> nn.Module:
     import lpips  # slow to import, and only needed here
 
     try:
-        distance: nn.Module = lpips.LPIPS(net=net, verbose=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it calls torchvision as torchvision 0.12 was called
+            distance: nn.Module = lpips.LPIPS(net=net, verbose=False)
     except (OSError, RuntimeError) as error:
         raise HslError(
             f"lpips/{net}: the weights of its network could not be downloaded; run once with "

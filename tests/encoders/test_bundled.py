@@ -111,7 +111,13 @@ def test_roles_are_refused() -> None:
 
 def test_networks_are_frozen_and_differentiable_in_the_image() -> None:
     image = torch.zeros(1, 3, 32, 32, requires_grad=True)
-    for network in (AttributeClassifier.load("toyfaces/guide"), Clip.load("toyfaces/guide")):
+    networks = (
+        AttributeClassifier.load("toyfaces/guide"),
+        Clip.load("toyfaces/guide"),
+        Segmenter.load(),
+        PerceptualDistance.load(),
+    )
+    for network in networks:
         assert not network.training
         assert not any(p.requires_grad for p in network.parameters())
     Clip.load("toyfaces/guide").encode_image(image).sum().backward()

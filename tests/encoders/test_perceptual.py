@@ -1,7 +1,10 @@
 """What makes a distance a distance."""
 
+from urllib.error import URLError
+
 import pytest
 import torch
+import torchvision
 from torch import Tensor
 
 from hsl.data.toyfaces.factors import WORLDS, counterfactual, sample
@@ -48,3 +51,24 @@ def test_a_smile_is_nearer_than_another_face(distance: PerceptualDistance) -> No
 def test_unknown_lpips_network() -> None:
     with pytest.raises(HslError, match="lpips/alex"):
         PerceptualDistance.load("lpips/resnet")
+
+
+def test_lpips_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: object, **kwargs: object) -> None:
+        raise URLError("no network")
+
+    monkeypatch.setattr("torchvision.models.alexnet", fail)
+    with pytest.raises(HslError, match="could not be downloaded"):
+        PerceptualDistance.load("lpips/alex")
+
+
+def test_lpips_returns_one_distance_an_image(
+    monkeypatch: pytest.MonkeyPatch, images: Tensor
+) -> None:
+    untrained = torchvision.models.alexnet()
+    monkeypatch.setattr("torchvision.models.alexnet", lambda pretrained: untrained)
+    lpips = PerceptualDistance.load("lpips/alex")
+    assert lpips.role == "judge" and not lpips.training
+    faces = torch.nn.functional.interpolate(images[:3], scale_factor=2.0)
+    assert lpips(faces, faces).tolist() == [0.0, 0.0, 0.0]
+    assert lpips(faces, faces.roll(1, 0)).min() > 0
