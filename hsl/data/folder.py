@@ -141,7 +141,7 @@ class ImagesDataModule(LightningDataModule):
     ) -> DataLoader[Item]:
         return DataLoader(
             self.sets()[split],
-            self.batch_size,
+            batch_size=self.batch_size,  # by name: Lightning builds loaders anew
             shuffle=shuffle,
             num_workers=self.num_workers,
             collate_fn=collate,

@@ -187,7 +187,7 @@ class ToyFacesDataModule(LightningDataModule):
     ) -> DataLoader[Face]:
         return DataLoader(
             faces,
-            self.batch_size,
+            batch_size=self.batch_size,  # by name: Lightning builds loaders anew
             shuffle=shuffle,
             num_workers=self.num_workers,
             collate_fn=collate,
