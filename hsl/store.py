@@ -65,13 +65,14 @@ class Store:
 
     def many(self, keys: list[str], compute: Callable[[list[int]], list[Record]]) -> list[Record]:
         """Records of ``keys``; ``compute`` makes those at the given positions that are missing,
-        as one batch."""
-        found = [self.get(key) for key in keys]
-        missing = [i for i, record in enumerate(found) if record is None]
+        as one batch, each key once."""
+        found = {key: self.get(key) for key in keys}
+        first = {key: i for i, key in reversed(list(enumerate(keys)))}
+        missing = sorted(i for key, i in first.items() if found[key] is None)
         if missing:
-            for i, record in zip(missing, compute(missing), strict=True):
-                found[i] = self.put(keys[i], record)
-        return [record for record in found if record is not None]
+            for i, made in zip(missing, compute(missing), strict=True):
+                found[keys[i]] = self.put(keys[i], made)
+        return [record for key in keys if (record := found[key]) is not None]
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

@@ -47,6 +47,9 @@ def test_many_computes_only_what_is_missing(store: Store) -> None:
     assert [int(r["n"]) for r in found] == [0, 1, 2, 3]
     store.many(keys, compute)
     assert asked == [[0, 2]]
+    twice = store.many([key_of(9), keys[0], key_of(9)], compute)  # as a sweep asks
+    assert asked == [[0, 2], [0]]
+    assert [int(r["n"]) for r in twice] == [0, 0, 0]
 
 
 def test_many_refuses_too_few_results(store: Store) -> None:
