@@ -1,0 +1,48 @@
+"""A tiny backbone on disk, tiny faces and quiet trainers, for tests of what stands on them."""
+
+from pathlib import Path
+from typing import Any
+
+import lightning as L
+from diffusers import DDPMPipeline, DDPMScheduler
+
+from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.methods.asyrp import Asyrp
+from tiny import backbone
+
+
+def saved_backbone(folder: Path, seed: int = 0) -> str:
+    """The path of an untrained 8-pixel backbone in diffusers' layout. Its eps is small, so that
+    few steps lead back to the image that was inverted."""
+    unet = backbone(seed).unet
+    unet.conv_out.weight.data *= 0.003
+    unet.conv_out.bias.data *= 0.003
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    return str(folder)
+
+
+def asyrp(backbone: str, **arguments: Any) -> Asyrp:
+    """Asyrp of four edited steps of six, without what `Intervals` would find."""
+    defaults = {"steps": 6, "t_edit": 300, "t_start": None, "t_boost": 100}
+    return Asyrp(backbone=backbone, **(defaults | arguments))
+
+
+def faces(n: int = 4, **arguments: Any) -> ToyFacesDataModule:
+    """Non-smiling 8-pixel faces, ``n`` of each split."""
+    where = {"validation": {"Smiling": 0}, "test": {"Smiling": 0}}
+    defaults: dict[str, Any] = {"size": 8, "batch_size": 2, "where": where}
+    counts = {"train": n, "validation": n, "test": n}
+    return ToyFacesDataModule(**(defaults | counts | arguments))
+
+
+def trainer(folder: Path, *callbacks: L.Callback, epochs: int = 1, **arguments: Any) -> L.Trainer:
+    """A trainer on the CPU that prints nothing and writes only what ``callbacks`` write."""
+    defaults: dict[str, Any] = {
+        "accelerator": "cpu", "devices": 1, "logger": False, "enable_checkpointing": False,
+        "enable_progress_bar": False, "enable_model_summary": False, "limit_val_batches": 0,
+        "num_sanity_val_steps": 0,
+    }  # fmt: skip
+    return L.Trainer(
+        default_root_dir=folder, callbacks=list(callbacks), max_epochs=epochs,
+        **(defaults | arguments),
+    )  # fmt: skip
