@@ -13,11 +13,11 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cosine_similarity, normalize, softplus
+from torch.nn.functional import cosine_similarity, cross_entropy, normalize, softplus
 
 from faces import as_float, blurred, degraded, held_out, pictures, training_factors, visible
-from hsl.data.toyfaces.captions import TEXTS, ZERO_SHOT, caption, vocabulary
-from hsl.data.toyfaces.factors import ATTRIBUTES, COLUMN, counterfactual
+from hsl.data.toyfaces.captions import TEMPLATES, TEXTS, ZERO_SHOT, caption, vocabulary
+from hsl.data.toyfaces.factors import ATTRIBUTES, COLUMN, Factors, counterfactual
 from hsl.encoders.clip import KIND, Clip, small
 from hsl.encoders.weights import read, write
 from training import ASSETS, balanced_accuracy, card, fit, in_chunks, milliseconds, spread, table
@@ -49,7 +49,7 @@ def train(args: argparse.Namespace, path: Path) -> None:
         rows = torch.randint(len(images), (args.batch,), generator=rng)
         x = degraded(as_float(images[rows]), role["blur"], role["noise"], rng)
         # One attribute a caption at first: words are learnt before sentences.
-        most = 1 if 3 * step < args.steps else 2 if 2 * step < args.steps else 4
+        most = 1 if 2 * step < args.steps else 2 if 3 * step < 2 * args.steps else 4
         said = caption(truth[rows[: args.captions]], rng, most)
         fits = said.fit(truth[rows]).float()
         image = normalize(model.encode_image(x), dim=1)
@@ -60,18 +60,69 @@ def train(args: argparse.Namespace, path: Path) -> None:
         no = (softplus(z) * (1 - fits)).sum(0) / (1 - fits).sum(0).clamp(min=1)
         return (yes + no).mean() / 2
 
-    seconds = fit(model, loss, args.steps, args.lr, seed)
+    pairs, changed = twin_pictures(factors[: args.faces // 5], seed)
+
+    def twins(step: int, rng: torch.Generator) -> Tensor:
+        """Captions as before, and pairs that differ in one attribute: of all attributes' text
+        directions, the right one must be nearest to how the image's features change."""
+        rows = torch.randint(len(changed), (args.batch,), generator=rng)
+        names = changed[rows]
+        # the same blur and noise on both, so that the attribute alone differs
+        seed_of_both = int(torch.randint(2**31, (1,), generator=rng))
+        pair = [
+            degraded(as_float(x[rows]), role["blur"], role["noise"],
+                     torch.Generator().manual_seed(seed_of_both))
+            for x in pairs
+        ]  # fmt: skip
+        before, after = (normalize(model.encode_image(x), dim=1) for x in pair)
+        template = TEMPLATES[step % len(TEMPLATES)]
+        source, target = (
+            normalize(
+                model.encode_text(tokenize([template.format(TEXTS[n][i]) for n in ATTRIBUTES])),
+                dim=1,
+            )
+            for i in (0, 1)
+        )
+        cosine = normalize(after - before, dim=1) @ normalize(target - source, dim=1).T
+        nearest = cross_entropy(cosine / 0.1, names)
+        aligned = 1 - cosine.gather(1, names[:, None]).mean()
+        return loss(args.steps, rng) + 0.3 * nearest + aligned
+
+    if args.resume:
+        config, tensors = read(path, KIND)
+        model.load_state_dict(tensors)
+        seconds = float(config["training"]["seconds"])
+    else:
+        seconds = fit(model, loss, args.steps, args.lr, seed)
+    seconds += fit(model, twins, args.twins, args.lr / 2, seed + 1)
     command = f"python experiments/toyfaces/train_clip.py --role {args.role} --lr {args.lr}"
     training = {
         "command": f"{command} --steps {args.steps} --faces {args.faces} --batch {args.batch} "
-        f"--captions {args.captions}",
+        f"--captions {args.captions} --twins {args.twins}",
         "seconds": round(seconds),
         "data": f"{args.faces} faces of the world `{args.role}`, half of them with attributes "
-        f"drawn independently; captions generated anew at each step; half of each batch blurred "
+        f"drawn independently; captions generated anew at each step, "
+        "at the end pairs of faces that differ in one attribute; half of each batch blurred "
         f"up to {role['blur']} px and noised up to {role['noise']}. Seed {seed}.",
     }
     config = {"kind": KIND, "role": args.role, "words": words, "width": role["width"]}
     write(path, model, config | {"text": text, "training": training})
+
+
+def twin_pictures(factors: Factors, seed: int) -> tuple[list[Tensor], Tensor]:
+    """Each face without and with one attribute, chosen at random: two uint8 ``[N, 3, S, S]`` and
+    the attributes' columns ``[N]``."""
+    rng = torch.Generator().manual_seed(seed)
+    n = len(factors.attributes)
+    changed = torch.randint(len(ATTRIBUTES), (n,), generator=rng)
+    images = []
+    for value in (0, 1):
+        out = torch.empty(n, 3, 32, 32, dtype=torch.uint8)
+        for column, name in enumerate(ATTRIBUTES):
+            here = (changed == column).nonzero().flatten()
+            out[here] = pictures(counterfactual(factors[here], **{name: value}))
+        images.append(out)
+    return images, changed
 
 
 @torch.no_grad()
@@ -159,6 +210,8 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--captions", type=int, default=48)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--twins", type=int, default=500, help="steps on pairs, at the end")
+    parser.add_argument("--resume", action="store_true", help="do the steps on pairs alone")
     parser.add_argument("--measure", action="store_true", help="only measure what is there")
     parser.add_argument("--out", type=Path, default=ASSETS)
     args = parser.parse_args()
