@@ -1,0 +1,185 @@
+"""Asyrp's training: what moves, in which order, against which source."""
+
+import math
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsl.errors import HslError
+from hsl.methods.asyrp import Asyrp
+from hsl.process import reverse
+from runs import asyrp, faces, saved_backbone, trainer
+
+EDITED = [999, 799, 599, 399]  # of the grid of 6 steps, at t_edit=300
+still = partial(torch.optim.SGD, lr=0.0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return saved_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+def fit(method: Asyrp, path: Path, n: int = 4, epochs: int = 1, **arguments):
+    run = trainer(path, epochs=epochs)
+    run.fit(method, datamodule=faces(n, **arguments))
+    return run
+
+
+def test_the_direction_moves_and_the_backbone_does_not(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder)
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    run = fit(method, tmp_path)
+    moved = {k for k, v in method.state_dict().items() if not torch.equal(v, before[k])}
+    assert moved == {k for k in before if k.startswith("directions.")}
+    assert not any(k.startswith(("clip.", "loss.")) for k in moved)
+    assert run.global_step == 2 * len(EDITED)  # two batches
+
+
+def test_one_optimiser_step_at_each_edited_timestep(folder: str, tmp_path: Path) -> None:
+    """Noisiest first, an update after each, on the way from one image's x_T to its end."""
+    method, happened = asyrp(folder), []
+
+    class Sgd(torch.optim.SGD):
+        def step(self, closure=None):
+            happened.append("step")
+            return super().step(closure)
+
+    method.make_optimizer = partial(Sgd, lr=0.1)
+    direction = method.directions["Smiling"]
+    direction.register_forward_hook(lambda module, inputs, output: happened.append(inputs[2]))
+    fit(method, tmp_path, n=2)
+    assert happened == [item for t in EDITED for item in (t, "step")]
+
+
+def test_t_start_leaves_the_first_steps_alone(folder: str, tmp_path: Path) -> None:
+    method, seen = asyrp(folder, t_start=770), []
+    direction = method.directions["Smiling"]
+    direction.register_forward_hook(lambda module, inputs, output: seen.append(inputs[2]))
+    fit(method, tmp_path, n=2)
+    assert seen == [599, 399]
+
+
+def test_training_starts_from_the_identity(folder: str, tmp_path: Path) -> None:
+    images = faces(2).faces("test").images
+    started = {}
+    for zero in (True, False):
+        torch.manual_seed(0)
+        method = asyrp(folder, zero_init=zero, t_boost=0)
+        seen: list[Tensor] = []
+        method.loss.register_forward_pre_hook(lambda module, inputs, s=seen: s.append(inputs[0]))
+        rebuilt = method.edit_images(images, torch.arange(2))
+        edited = method.edit_images(images, torch.arange(2), method.edit("Smiling"))
+        assert torch.allclose(edited, rebuilt, atol=1e-6) == zero
+        fit(method, tmp_path, n=2)
+        p = method._source(method.trainer.datamodule.faces("train").images)[1]
+        first = seen[0].detach()
+        order = [0, 1] if (first - p[0]).norm() < (first - p[0].flip(0)).norm() else [1, 0]
+        started[zero] = float((first - p[0][order]).abs().max())
+    assert started[True] < 1e-5 < 1e-3 < started[False]
+
+
+def test_the_loss_is_the_papers(folder: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = asyrp(folder, zero_init=False, clip_weight=0.7, l1_weight=3.0, optimizer=still)
+    run = fit(method, tmp_path, n=1)
+    image = run.datamodule.faces("train").images
+    x, edit = method.x_T(image), method.edit("Smiling")
+    features = method.loss.features(image)
+    rows = []
+    with torch.no_grad():
+        paths = (reverse(method.backbone, x, method.edited_grid, e) for e in (edit, None))
+        for edited, plain in zip(*paths, strict=True):
+            l_dir = float(method.loss(edited.p, features))
+            l1 = float((edited.p - plain.p).abs().mean())
+            loss = 0.7 * -math.log((2 - l_dir) / 2) + 3.0 * method.cosine * l1
+            rows.append([loss, l_dir, l1])
+    expected = torch.tensor(rows).mean(0).tolist()
+    logged = [float(run.callback_metrics[f"train/{name}"]) for name in ("loss", "l_dir", "l1")]
+    assert logged == pytest.approx(expected, rel=1e-4)
+    assert expected[2] > 1e-3
+
+
+def test_each_image_is_compared_with_its_own_source(folder: str, tmp_path: Path) -> None:
+    """With a direction that stands still, a batch's L_dir is the mean of its images' own."""
+    logged = {}
+    for size in (1, 4):
+        torch.manual_seed(0)
+        method = asyrp(folder, zero_init=False, optimizer=still)
+        run = fit(method, tmp_path, n=4, batch_size=size)
+        logged[size] = float(run.callback_metrics["train/l_dir"])
+    assert logged[1] == pytest.approx(logged[4], abs=1e-4)
+
+
+def test_what_depends_on_the_image_alone_is_computed_once(folder: str, tmp_path: Path) -> None:
+    cache = str(tmp_path / "cache")
+    for run, epochs, computed in (("first", 2, True), ("second", 1, False)):
+        method, passes = asyrp(folder, cache=cache), []
+        encode, features = method.backbone.encode, method.loss.features
+
+        def counting(x: Tensor, t: int, passes=passes, encode=encode):
+            passes.append(t)
+            return encode(x, t)
+
+        def looking(images: Tensor, passes=passes, features=features):
+            passes.append("clip")
+            return features(images)
+
+        method.backbone.encode, method.loss.features = counting, looking
+        fit(method, tmp_path / run, n=2, epochs=epochs)
+        training = [item for t in EDITED for item in (t, "clip")]
+        once = [*method.grid[:-1], *EDITED, "clip"] if computed else []  # inverted, walked back
+        assert passes == once + epochs * training
+
+
+def test_other_settings_do_not_share_a_cache(folder: str, tmp_path: Path) -> None:
+    images, cache = faces(1).faces("train").images, str(tmp_path / "cache")
+    shapes = {}
+    for t_edit in (300, 700):
+        x, p, _ = asyrp(folder, cache=cache, t_edit=t_edit)._source(images)
+        shapes[t_edit] = len(p)
+        assert x.shape == images.shape
+    assert shapes == {300: 4, 700: 2}
+
+
+def test_the_learning_rate_changes_once_an_epoch(folder: str, tmp_path: Path) -> None:
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    halved = partial(torch.optim.lr_scheduler.StepLR, step_size=1, gamma=0.5)
+    method = asyrp(folder, optimizer=sgd, lr_scheduler=halved)
+    run = fit(method, tmp_path, n=4, epochs=2)
+    assert run.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.025)
+
+
+def test_a_direction_says_where_it_comes_from(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder, source="face", target="old face", attribute="old", t_start=900)
+    fit(method, tmp_path, n=2)
+    about = method.directions["old"].about
+    expected = {
+        "method": "asyrp", "attribute": "old", "texts": ["face", "old face"], "steps": 6,
+        "t_edit": 300, "t_start": 900, "t_boost": 100, "injection": "asymmetric",
+        "backbone_hash": method.backbone.hash, "h_shape": [32, 4, 4],
+    }  # fmt: skip
+    assert {key: about.get(key) for key in expected} == expected
+
+
+def test_bad_choices_are_refused(folder: str) -> None:
+    for wrong, message in (
+        ({"attribute": "Zebra"}, "Zebra"),
+        ({"attribute": "new", "source": "face"}, "new"),
+        ({"clip": "toyfaces/judge"}, "judge"),
+        ({"target": "zebra"}, "zebra"),
+        ({"target": "face"}, "alike"),
+        ({"backbone": "nowhere/at/all"}, "nowhere/at/all"),
+        ({"family": "vit"}, "vit"),
+    ):
+        with pytest.raises(HslError, match=message) as error:
+            asyrp(**({"backbone": folder} | wrong))
+        assert "\n" not in str(error.value)
+
+
+def test_an_interval_without_timesteps_is_refused(folder: str) -> None:
+    for interval in ({"t_edit": 850, "t_start": 950}, {"t_edit": 600, "t_start": 500}):
+        with pytest.raises(HslError, match="t_start"):
+            _ = asyrp(folder, **interval).edited_grid
