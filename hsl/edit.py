@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,7 +14,7 @@ from hsl.callbacks.grids import draw_grid
 from hsl.data.images import load_images, save_image
 from hsl.directions import Combination, Direction
 from hsl.errors import HslError
-from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
+from hsl.process import Edit, SeededNoise, invert, last, reverse
 from hsl.progress import track
 from hsl.report import replacing
 
@@ -52,18 +53,18 @@ def join(parts: list[tuple[Direction, float]], t_edit: int | None, t_boost: int 
         HslError: neither given nor in the directions' files.
     """
     directions = [direction for direction, _ in parts]
-    abouts = [d.about for d in directions if d.about.get("t_edit") is not None]
-    about = max(abouts, key=lambda a: int(a["t_edit"]), default={})
-    t_edit = about.get("t_edit") if t_edit is None else t_edit
-    t_boost = about.get("t_boost", 0) if t_boost is None else t_boost
-    if t_edit is None:
-        raise HslError("the directions' files do not say t_edit: give --t-edit")
-    injection: Injection = about.get("injection", "asymmetric")
-    t_start = about.get("t_start")
-    if t_start is not None and t_start < t_edit:
-        t_start = None
     total = Combination(directions, [strength for _, strength in parts])
-    return Edit(total, 1.0, t_edit, t_boost or 0, t_start, injection)
+    known = [d for d in directions if d.about.get("t_edit") is not None]
+    if known:
+        edit = Edit.of(max(known, key=lambda d: int(d.about["t_edit"])), 1.0)
+    elif t_edit is not None:
+        edit = Edit(total, t_edit=t_edit)
+    else:
+        raise HslError("the directions' files do not say t_edit: give --t-edit")
+    t_edit = edit.t_edit if t_edit is None else t_edit
+    t_start = edit.t_start if edit.t_start is not None and edit.t_start >= t_edit else None
+    t_boost = edit.t_boost if t_boost is None else t_boost
+    return replace(edit, direction=total, t_edit=t_edit, t_start=t_start, t_boost=t_boost)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -98,6 +98,26 @@ class Edit:
         if self.t_start is not None and self.t_start < self.t_edit:
             raise HslError(f"t_start={self.t_start} is below t_edit={self.t_edit}: nothing to edit")
 
+    @classmethod
+    def of(cls, direction: Direction, strength: float | Tensor | None = None) -> "Edit":
+        """The edit that a saved direction was made for: interval, injection and, unless given,
+        strength are those in its file.
+
+        Raises:
+            HslError: the direction does not say t_edit.
+        """
+        about = direction.about
+        if about.get("t_edit") is None:
+            raise HslError("this direction does not say t_edit: build an Edit by hand")
+        return cls(
+            direction,
+            about.get("strength", 1.0) if strength is None else strength,
+            about["t_edit"],
+            about.get("t_boost") or 0,
+            about.get("t_start"),
+            about.get("injection", "asymmetric"),
+        )
+
     def acts(self, t: int) -> bool:
         """Whether step ``t`` is edited: t_edit <= t <= t_start."""
         return t >= self.t_edit and (self.t_start is None or t <= self.t_start)

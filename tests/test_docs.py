@@ -1,0 +1,45 @@
+"""What the README and the notebooks show works as it stands."""
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from hsl.data.images import save_image
+from hsl.data.toyfaces import ToyFaces
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def readme(language: str) -> list[str]:
+    text = (ROOT / "README.md").read_text()
+    return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
+
+
+def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_image("face.png", ToyFaces("test", 1).images[0])
+    (code,) = readme("python")
+    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
+    exec(compile(code, "README.md", "exec"), {})
+    assert (tmp_path / "smiling.png").stat().st_size > 500
+
+
+def test_every_command_of_the_readme_is_a_target_or_a_module() -> None:
+    text = (ROOT / "README.md").read_text()
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    for name in re.findall(r"make ([a-z-]+)", text):
+        assert name in targets
+    for module in re.findall(r"python -m hsl\.(\w+)", text):
+        assert (ROOT / "hsl" / f"{module}.py").exists()
+    for path in re.findall(r"configs/[\w/]+\.yaml", text):
+        assert (ROOT / path).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_notebooks_run(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(notebook, timeout=600, kernel_name="python3").execute(cwd=ROOT)
