@@ -1,0 +1,91 @@
+"""Held-out edits are measured by judges, and the figures written down."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from hsl.callbacks import Evaluate
+from hsl.data.folder import ImagesDataModule
+from hsl.data.images import save_image
+from hsl.directions import ImplicitFunction
+from hsl.errors import HslError
+from runs import asyrp, faces, saved_backbone, trainer
+
+MUST_SHOW = {
+    "target_before", "target_after", "leakage", "leakage_worst", "leakage_worst_attribute",
+    "kept", "counterfactual_floor", "counterfactual_error_before", "counterfactual_error_after",
+    "s_dir", "seconds", "peak_memory_mb", "t_edit", "t_boost", "strength",
+}  # fmt: skip
+WITH_INTERVAL = {
+    "target_before", "target_after", "leakage", "leakage_worst", "kept", "counterfactual_floor",
+    "counterfactual_error_before", "counterfactual_error_after", "s_dir",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return saved_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+def summary(path: Path) -> dict:
+    return json.loads((path / "summary.json").read_text())
+
+
+def test_the_summary_has_every_figure(folder: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    method = asyrp(folder, zero_init=False)
+    method.strengths = {"Smiling": 0.75}
+    run = trainer(tmp_path, Evaluate())
+    run.test(method, datamodule=faces(5), verbose=False)
+    figures = summary(tmp_path)
+    assert set(figures) >= MUST_SHOW | {f"{name}_ci" for name in WITH_INTERVAL}
+    assert figures["images"] == 5 and figures["direction"] == "Smiling"
+    assert (figures["t_edit"], figures["t_boost"], figures["strength"]) == (300, 100, 0.75)
+    for name in WITH_INTERVAL:
+        low, high = figures[f"{name}_ci"]
+        assert low - 1e-6 <= figures[name] <= high + 1e-6, name
+    assert "Smiling" not in figures["excluded"]
+    assert figures["seconds"] > 0 and 50 < figures["peak_memory_mb"] < 50_000
+
+
+def test_an_edit_that_does_nothing(folder: str, tmp_path: Path) -> None:
+    """What remains is the reconstruction."""
+    method = asyrp(folder, zero_init=True, t_boost=0)
+    trainer(tmp_path, Evaluate()).test(method, datamodule=faces(4), verbose=False)
+    figures = summary(tmp_path)
+    assert figures["kept"] == figures["reconstruction_kept"]
+    assert figures["reconstruction_psnr"] > 20
+    assert abs(figures["effect"]) < 0.1
+
+
+def test_several_directions_are_told_apart(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder)
+    method.directions["Zebra"] = ImplicitFunction.for_backbone(method.backbone)
+    trainer(tmp_path, Evaluate(clip=None)).test(method, datamodule=faces(2), verbose=False)
+    figures = summary(tmp_path)
+    assert set(figures) == {"Smiling", "Zebra"}
+    assert "target_after" in figures["Smiling"] and "target_after" not in figures["Zebra"]
+    assert "counterfactual_floor" not in figures["Zebra"]
+
+
+def test_images_without_labels(folder: str, tmp_path: Path) -> None:
+    images = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for i, image in enumerate(images):
+        save_image(tmp_path / "images" / f"{i}.png", image)
+    data = ImagesDataModule(str(tmp_path / "images"), 8, None, None, None, 2, num_workers=0)
+    evaluate = Evaluate(attributes=None, distance=None, clip=None)
+    trainer(tmp_path, evaluate).test(asyrp(folder), datamodule=data, verbose=False)
+    figures = summary(tmp_path)
+    assert any(name.startswith("reconstruction") for name in figures)
+    assert figures["images"] == len(data.test_dataloader().dataset) > 0
+    assert not {"target_after", "counterfactual_floor", "s_dir"} & set(figures)
+
+
+def test_guides_are_refused(folder: str, tmp_path: Path) -> None:
+    for guide in ({"attributes": "toyfaces/guide"}, {"clip": "toyfaces/guide"}):
+        with pytest.raises(HslError, match="guide"):
+            run = trainer(tmp_path, Evaluate(**guide))
+            run.test(asyrp(folder), datamodule=faces(2), verbose=False)
+    assert not (tmp_path / "summary.json").exists()

@@ -1,0 +1,88 @@
+"""The smallest strength that is enough is chosen, by a guide."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsl.callbacks import Strength
+from hsl.directions import ImplicitFunction
+from hsl.encoders.attributes import AttributeClassifier
+from hsl.errors import HslError
+from hsl.methods.base import Method
+from runs import faces, saved_backbone
+
+TRIED = (0.5, 0.75, 1.0)
+
+
+class Guide:
+    """Sees a smile where an image is not dark."""
+
+    names, role = ("Young", "Smiling"), "guide"
+
+    def to(self, device: torch.device) -> "Guide":
+        return self
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        smiling = (images.mean((1, 2, 3)) >= 0).float()
+        return torch.stack([torch.zeros_like(smiling), smiling], dim=1)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> str:
+    return saved_backbone(tmp_path_factory.mktemp("backbone"))
+
+
+def chosen(folder: str, needed: list[float], monkeypatch, guide=None, name="Smiling", **arguments):
+    """The strengths after training, where face i smiles from strength ``needed[i]`` on."""
+    monkeypatch.setattr(AttributeClassifier, "load", lambda which: guide or Guide())
+    method, data = Method(folder), faces(len(needed))
+    method.directions[name] = ImplicitFunction.for_backbone(method.backbone)
+    order = data.faces("validation").index.tolist()
+
+    def sweep(images: Tensor, index: Tensor, name: str, strengths: list[float]) -> Tensor:
+        need = torch.tensor([needed[order.index(int(i))] for i in index])
+        excess = torch.tensor(strengths)[:, None] - need
+        return excess[:, :, None, None, None].expand(len(strengths), *images.shape)
+
+    method.sweep = sweep
+    trainer = SimpleNamespace(datamodule=data, is_global_zero=True)
+    settings = {"strengths": TRIED, "images": len(needed)} | arguments
+    Strength(**settings).on_train_end(trainer, method)
+    return method.strengths
+
+
+def test_the_smallest_sufficient_strength(folder: str, monkeypatch) -> None:
+    assert chosen(folder, [0.7, 0.5, 0.6, 0.1], monkeypatch) == {"Smiling": 0.75}
+    assert chosen(folder, [0.7, 0.5, 0.5, 0.1], monkeypatch, share=0.75) == {"Smiling": 0.5}
+    assert chosen(folder, [0.1, 0.1, 0.1, 0.9], monkeypatch, share=0.97) == {"Smiling": 1.0}
+
+
+def test_the_one_that_gets_furthest_if_none_is_enough(folder: str, monkeypatch) -> None:
+    assert chosen(folder, [0.7, 5.0, 0.6, 5.0], monkeypatch) == {"Smiling": 0.75}
+
+
+def test_small_batches_choose_the_same(folder: str, monkeypatch) -> None:
+    assert chosen(folder, [0.7, 0.9, 0.6, 0.1, 0.2], monkeypatch, batch=1) == {"Smiling": 1.0}
+
+
+def test_only_so_many_images_are_looked_at(folder: str, monkeypatch) -> None:
+    assert chosen(folder, [0.1, 0.1, 9.0, 9.0], monkeypatch, images=2) == {"Smiling": 0.5}
+
+
+def test_without_a_guide_for_it_a_strength_stays(folder: str, monkeypatch) -> None:
+    assert chosen(folder, [0.1], monkeypatch, guide=Guide(), name="Zebra") == {}
+    method = Method(folder)
+    Strength(guide=None).on_train_end(SimpleNamespace(), method)
+    assert method.strengths == {}
+
+
+def test_what_is_refused(folder: str, monkeypatch) -> None:
+    judge = Guide()
+    judge.role = "judge"
+    with pytest.raises(HslError, match="judge"):
+        chosen(folder, [0.1], monkeypatch, guide=judge)
+    for strengths in ((), (1.0, 0.5)):
+        with pytest.raises(HslError, match="ascending"):
+            Strength(strengths=strengths)
