@@ -102,7 +102,8 @@ def train(args: argparse.Namespace, path: Path) -> None:
         "seconds": round(seconds),
         "data": f"{args.faces} faces of the world `{args.role}`, half of them with attributes "
         f"drawn independently; captions generated anew at each step, "
-        "at the end pairs of faces that differ in one attribute; half of each batch blurred "
+        "at the end also pairs of faces that differ in one attribute (true counterfactuals, drawn "
+        "from this world); half of each batch blurred "
         f"up to {role['blur']} px and noised up to {role['noise']}. Seed {seed}.",
     }
     config = {"kind": KIND, "role": args.role, "words": words, "width": role["width"]}
@@ -205,12 +206,12 @@ def main() -> None:
     """Train, then measure; or measure alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--role", choices=("guide", "judge"), required=True)
-    parser.add_argument("--steps", type=int, default=1800)
+    parser.add_argument("--steps", type=int, default=1400)
     parser.add_argument("--faces", type=int, default=40_000)
     parser.add_argument("--batch", type=int, default=96)
     parser.add_argument("--captions", type=int, default=48)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--twins", type=int, default=500, help="steps on pairs, at the end")
+    parser.add_argument("--twins", type=int, default=450, help="steps on pairs, at the end")
     parser.add_argument("--resume", action="store_true", help="do the steps on pairs alone")
     parser.add_argument("--measure", action="store_true", help="only measure what is there")
     parser.add_argument("--out", type=Path, default=ASSETS)

@@ -47,7 +47,7 @@ def test_batches(folder: Path) -> None:
     batches = list(data.train_dataloader())
     assert [len(b.image) for b in batches] == [4, 1]
     assert batches[0].image.shape == (4, 3, 8, 8) and batches[0].labels.shape == (4, 0)
-    assert -1 <= batches[0].image.min() and batches[0].image.max() <= 1
+    assert batches[0].image.min() >= -1 and batches[0].image.max() <= 1
     index = torch.cat([b.index for b in batches])
     assert len(index.unique()) == 5 and len(batches[0].path) == 4
 
