@@ -1,6 +1,7 @@
 """``python -m hsl.edit``: apply saved directions to images."""
 
 import argparse
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from torch import Tensor
 from hsl.assets import asset
 from hsl.backbones import Backbone, load
 from hsl.callbacks.grids import draw_grid
-from hsl.data.images import load_images, save_image
+from hsl.data.images import distinct, load_images, save_image
 from hsl.directions import Combination, Direction
 from hsl.errors import HslError
 from hsl.process import Edit, SeededNoise, invert, last, reverse
@@ -97,7 +98,7 @@ def main(arguments: list[str] | None = None) -> int:
         if unknown:
             raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
         run(options)
-    except (HslError, argparse.ArgumentError) as error:
+    except (HslError, argparse.ArgumentError, OSError) as error:
         print(f"hsl.edit: {error}", file=sys.stderr)
         return 2
     return 0
@@ -112,7 +113,15 @@ def run(options: argparse.Namespace) -> None:
         raise HslError("give images or --seeds, one of the two")
     if options.batch < 1:
         raise HslError(f"--batch {options.batch}: want at least 1")
-    backbone = load(options.backbone).to(options.device)
+    out = Path(options.out)
+    if out.exists() and not out.is_dir():
+        raise HslError(f"--out {out}: is a file; give a folder")
+    backbone = load(options.backbone)
+    try:
+        backbone.to(options.device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        reason = str(error).partition("\n")[0]
+        raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
     try:
         grid = backbone.schedule.grid(options.steps)
     except ValueError as error:
@@ -141,15 +150,15 @@ def run(options: argparse.Namespace) -> None:
         for column, part in zip(columns, (source, rebuilt, backbone.image(edited)), strict=True):
             column.append(part.clamp(-1, 1).cpu())
     source, rebuilt, result = (torch.cat(column) for column in columns)
-    out = Path(options.out)
-    for name, image in zip(names, result, strict=True):
-        save_image(out / Path(name).with_suffix(".png"), image)
+    strip, *files = distinct(["strip.png", *(str(Path(n).with_suffix(".png")) for n in names)])
+    for name, image in zip(files, result, strict=True):
+        save_image(out / name, image)
     title = " ".join(options.direction)
     shown = [source, rebuilt, result] if images is not None else [source, result]
     titles = ["source", "reconstruction", "edited"] if images is not None else ["sample", "edited"]
-    with replacing(out / "strip.png") as temporary:
+    with replacing(out / strip) as temporary:
         draw_grid(shown, titles, title).savefig(temporary)
-    print(out / "strip.png")
+    print(out / strip)
 
 
 def _part(text: str, backbone: Backbone) -> tuple[Direction, float]:
@@ -159,11 +168,12 @@ def _part(text: str, backbone: Backbone) -> tuple[Direction, float]:
         direction = find_direction(text, backbone)
         return direction, float(direction.about.get("strength", 1.0))
     try:
-        return find_direction(name, backbone), float(number)
-    except ValueError as error:
-        if isinstance(error, HslError):
-            raise
-        raise HslError(f"--direction {text}: {number!r} is not a number") from error
+        strength = float(number)
+    except ValueError:
+        strength = math.nan
+    if not math.isfinite(strength):
+        raise HslError(f"--direction {text}: {number!r} is not a strength; want a number")
+    return find_direction(name, backbone), strength
 
 
 def _numbers(text: str) -> list[int]:

@@ -42,7 +42,7 @@ def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Te
     if not files:
         raise HslError("no images: give at least one file or folder")
     images = torch.stack([load_image(file, size) for file in files])
-    return images, _distinct(files.values())
+    return images, distinct(files.values())
 
 
 def save_image(path: str | Path, image: Tensor) -> None:
@@ -90,8 +90,8 @@ def _natural(name: str) -> list[tuple[bool, int, str]]:
     return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
-def _distinct(names: Iterable[str]) -> list[str]:
-    """Number names that occur again: ``a.png``, ``a-2.png``."""
+def distinct(names: Iterable[str]) -> list[str]:
+    """Names, numbered where they occur again: ``a.png``, ``a-2.png``."""
     result: dict[str, None] = {}
     for name in names:
         path, n, free = PurePosixPath(name), 1, name
