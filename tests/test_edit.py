@@ -1,0 +1,222 @@
+"""``python -m hsl.edit``: what it writes, and how it refuses."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsl import edit
+from hsl.backbones import load
+from hsl.data.images import load_images, save_image
+from hsl.directions import ImplicitFunction, Shift, provenance
+from hsl.errors import HslError
+from runs import saved_backbone
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Place(NamedTuple):
+    """A folder with a backbone, images and directions for it."""
+
+    root: Path
+    backbone: str
+    smile: str
+    hat: str
+
+    def call(self, *arguments: str | Path, out: str = "out") -> int:
+        given = [*map(str, arguments), "--backbone", self.backbone, "--steps", "6"]
+        return edit.main([*given, "--out", str(self.root / out), "--device", "cpu"])
+
+    def written(self, out: str = "out") -> list[str]:
+        return sorted(p.relative_to(self.root / out).as_posix()
+                      for p in (self.root / out).rglob("*") if p.is_file())  # fmt: skip
+
+    def pixels(self, out: str, *names: str) -> Tensor:
+        return load_images([self.root / out / name for name in names], 8)[0]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    root = tmp_path_factory.mktemp("edit")
+    backbone = saved_backbone(root / "backbone")
+    network, paths = load(backbone), []
+    for seed, (name, t_edit) in enumerate((("Smile", 300), ("Hat", 500))):
+        torch.manual_seed(seed)
+        direction = ImplicitFunction.for_backbone(network)
+        about = {"t_edit": t_edit, "t_boost": 100, "t_start": 800, "strength": 0.5}
+        path = root / "directions" / f"{name}.safetensors"
+        paths.append(str(direction.save(path, **provenance(network), **about)))
+    pictures = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for name, picture in zip(("a.png", "faces/2.png", "faces/10.png", "faces/deep/3.png"),
+                             pictures, strict=True):  # fmt: skip
+        save_image(root / name, picture)
+    return Place(root, backbone, *paths)
+
+
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch) -> None:
+    monkeypatch.setenv("HSL_PROGRESS", "0")
+
+
+def test_seeds(place: Place, capsys) -> None:
+    assert place.call("--seeds", "0-2,7", "--direction", place.smile) == 0
+    assert place.written() == ["seed0.png", "seed1.png", "seed2.png", "seed7.png", "strip.png"]
+    assert capsys.readouterr().out.splitlines()[-1] == str(place.root / "out" / "strip.png")
+
+
+def test_a_seed_gives_the_same_image_in_any_batch(place: Place) -> None:
+    place.call("--seeds", "3,5", "--direction", place.smile, "--batch", "1", out="one")
+    place.call("--seeds", "0-5", "--direction", place.smile, out="six")
+    names = ("seed3.png", "seed5.png")
+    one, six = place.pixels("one", *names), place.pixels("six", *names)
+    assert torch.allclose(one, six, atol=2.5 / 127.5)
+    assert not torch.allclose(one[0], one[1], atol=0.1)
+
+
+def test_files_and_folders(place: Place) -> None:
+    given = (place.root / "a.png", place.root / "faces")
+    assert place.call(*given, "--direction", place.smile, "--batch", "2", out="files") == 0
+    assert place.written("files") == ["10.png", "2.png", "a.png", "deep/3.png", "strip.png"]
+
+
+def test_strengths(place: Place) -> None:
+    given = ("--t-boost", "0", "--direction")
+    image = place.root / "a.png"
+    own = ("0.5", "own"), ("", "default")  # the strength in the file
+    for strength, out in (("0", "zero"), ("4", "more"), ("-4", "less"), *own):
+        place.call(image, *given, f"{place.smile}={strength}".rstrip("="), out=out)
+    zero, more, less = (place.pixels(out, "a.png") for out in ("zero", "more", "less"))
+    assert torch.equal(place.pixels("own", "a.png"), place.pixels("default", "a.png"))
+    assert (zero - load_images(image, 8)[0]).abs().mean() < 0.1  # reconstructed
+    assert (more - zero).abs().mean() > 0.01
+    assert float(((more - zero) * (less - zero)).sum()) < 0
+
+
+def test_several_directions_add(place: Place) -> None:
+    image, smile, hat = place.root / "a.png", place.smile, place.hat
+    place.call(image, "--direction", f"{smile}=0.4", "--direction", f"{smile}=0.6", out="two")
+    place.call(image, "--direction", f"{smile}=1", out="whole")
+    assert torch.allclose(place.pixels("two", "a.png"), place.pixels("whole", "a.png"), atol=0.02)
+    assert place.call(image, "--direction", smile, "--direction", hat, out="both") == 0
+
+
+def test_several_directions_share_an_interval(place: Place) -> None:
+    """t_edit and t_boost are those of the direction with the largest t_edit, as released."""
+    directions = [(ImplicitFunction(32, 64), 1.0), (ImplicitFunction(32, 64), 0.3)]
+    for (direction, _), t_edit, t_boost in zip(directions, (300, 500), (200, 150), strict=True):
+        direction.about = {"t_edit": t_edit, "t_boost": t_boost, "t_start": 700}
+    joined = edit.join(directions, None, None)
+    assert (joined.t_edit, joined.t_boost, joined.t_start) == (500, 150, 700)
+    given = edit.join(directions, 750, 0)
+    assert (given.t_edit, given.t_boost, given.t_start) == (750, 0, None)
+    nameless = [(Shift(torch.zeros(32, 4, 4)), 1.0)]
+    assert edit.join(nameless, 400, None).t_edit == 400
+    with pytest.raises(HslError, match="--t-edit"):
+        edit.join(nameless, None, None)
+
+
+def test_images_of_one_name_are_all_written(place: Place, tmp_path: Path) -> None:
+    folder = tmp_path / "same"
+    for name in ("x.png", "strip.png", "y/x.png"):
+        save_image(folder / name, torch.zeros(3, 8, 8))
+    (folder / "x.png").rename(folder / "x.bmp")  # Pillow goes by the content
+    save_image(folder / "x.png", torch.ones(3, 8, 8))
+    assert place.call(folder, "--direction", place.smile, out="same") == 0
+    assert len(place.written("same")) == 4 + 1
+
+
+@pytest.fixture
+def wrong(place: Place, tmp_path: Path) -> Path:
+    """A folder with one of everything that cannot be used."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n no more")
+    (tmp_path / "cut.safetensors").write_bytes(Path(place.smile).read_bytes()[:300])
+    other = load(saved_backbone(tmp_path / "other", seed=1))
+    about = provenance(other) | {"t_edit": 300}
+    ImplicitFunction.for_backbone(other).save(tmp_path / "other.safetensors", **about)
+    Shift(torch.zeros(16, 2, 2)).save(tmp_path / "small.safetensors", h_shape=[16, 2, 2], t_edit=3)
+    Shift(torch.zeros(32, 4, 4)).save(tmp_path / "bare.safetensors")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{images}/none.png", "--direction", "{smile}"], "none.png"),
+        (["{wrong}/empty", "--direction", "{smile}"], "no images"),
+        (["{wrong}/broken.png", "--direction", "{smile}"], "does not decode"),
+        (["{images}/a.png"], "--direction"),
+        (["--direction", "{smile}"], "--seeds"),
+        (["{images}/a.png", "--seeds", "3", "--direction", "{smile}"], "one of the two"),
+        (["{images}/a.png", "--direction", "{wrong}/other.safetensors"], "made for backbone"),
+        (["{images}/a.png", "--direction", "{wrong}/small.safetensors"], "shape"),
+        (["{images}/a.png", "--direction", "{wrong}/cut.safetensors"], "damaged"),
+        (["{images}/a.png", "--direction", "{wrong}/none.safetensors"], "no such file"),
+        (["{images}/a.png", "--direction", "{wrong}/bare.safetensors"], "--t-edit"),
+        (["{images}/a.png", "--direction", "Zebra"], "direction"),
+        (["{images}/a.png", "--direction", "{smile}=big"], "big"),
+        (["{images}/a.png", "--direction", "{smile}=nan"], "nan"),
+        (["{images}/a.png", "--direction", "{smile}", "--bacth", "3"], "--bacth"),
+        (["{images}/a.png", "--direction", "{smile}", "--batch", "few"], "few"),
+        (["{images}/a.png", "--direction", "{smile}", "--batch", "0"], "--batch 0"),
+        (["{images}/a.png", "--direction", "{smile}", "--steps", "1"], "--steps"),
+        (["{images}/a.png", "--direction", "{smile}", "--t-edit", "-5"], "t_edit=-5"),
+        (["{images}/a.png", "--direction", "{smile}", "--device", "nonsense"], "nonsense"),
+        (["{images}/a.png", "--direction", "{smile}", "--backbone", "/nowhere"], "/nowhere"),
+        (["{images}/a.png", "--direction", "{smile}", "--backbone", "google/ddpm-x"], "network"),
+        (["{images}/a.png", "--direction", "{smile}", "--out", "{images}/a.png"], "a.png"),
+        (["--seeds", "x", "--direction", "{smile}"], "--seeds x"),
+        (["--seeds", "7-3", "--direction", "{smile}"], "--seeds 7-3"),
+        (["--seeds", "--direction", "{smile}"], "--seeds"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(
+    arguments: list[str], message: str, place: Place, wrong: Path, capsys
+) -> None:
+    where = {"images": place.root, "wrong": wrong, "smile": place.smile}
+    first = ["--backbone", place.backbone, "--steps", "6", "--device", "cpu"]
+    first += ["--out", str(wrong / "out")]
+    before = sorted(place.root.rglob("*"))
+    assert edit.main([*first, *(item.format(**where) for item in arguments)]) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1 and message in err[0] and err[0].startswith("hsl.edit: "), err
+    assert not (wrong / "out").exists() and sorted(place.root.rglob("*")) == before
+
+
+def test_help_shows_an_example(capsys) -> None:
+    with pytest.raises(SystemExit) as stop:
+        edit.main(["--help"])
+    assert stop.value.code == 0
+    assert "python -m hsl.edit --seeds" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_command_itself(place: Place) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hsl.edit", "none.png", "--direction", place.smile,
+         "--backbone", place.backbone],
+        cwd=place.root, capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "none.png" in done.stderr, done.stderr
+
+
+def test_shipped_directions(tmp_path: Path, capsys) -> None:
+    try:
+        names = edit.shipped()
+    except HslError:
+        pytest.skip("no directions are shipped yet")
+    assert "Smiling" in names
+    backbone = load("toyfaces")
+    for name in names:
+        direction = edit.find_direction(name, backbone)
+        assert direction.about["t_edit"] and direction.about["strength"]
+    out = tmp_path / "out"
+    assert edit.main(["--seeds", "0", "--direction", "Smiling", "--out", str(out)]) == 0
+    assert (out / "seed0.png").exists()
