@@ -18,4 +18,5 @@ python $here/card_ddpm.py --card hsl/assets/toyfaces/ddpm.md
 python $here/train_ddpm.py --size 32 --steps 3000 --seed 1 --out runs/toyfaces/ddpm-short
 python $here/export_ddpm.py --run runs/toyfaces/ddpm-short --out runs/toyfaces/ddpm-short/export
 python $here/card_ddpm.py --model runs/toyfaces/ddpm-short/export --card $here/ddpm_short.md
+python $here/calibrate_intervals.py
 python $here/fit_directions.py Smiling Eyeglasses Goatee Mustache
