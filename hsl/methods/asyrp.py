@@ -67,7 +67,7 @@ class Asyrp(Method):
         templates: Sequence[str] | None = None,
         clip: str = "toyfaces/guide",
         clip_weight: float = 0.8,
-        l1_weight: float = 2.0,
+        l1_weight: float = 20.0,
         optimizer: OptimizerCallable = adam,
         lr_scheduler: LRSchedulerCallable = constant,
         family: Literal["ddpm", "adm"] = "ddpm",
