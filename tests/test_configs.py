@@ -1,0 +1,122 @@
+"""Every shipped configuration is understood by the command line."""
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from jsonargparse import Namespace
+
+from hsl import train
+from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.methods.asyrp import Asyrp
+from runs import saved_backbone
+
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+FILES = sorted(p for kind in ("backbone", "data", "method") for p in CONFIGS.glob(f"{kind}/*.yaml"))
+HUB = [p for p in FILES if p.parent.name == "backbone" and p.stem != "toyfaces"]
+
+
+class Stopped(Exception):
+    """Carries the command line out of ``main`` before it runs."""
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["hsl.train"])
+    monkeypatch.setenv("HSL_RUN", "")
+
+
+def stop_at(step: str, arguments: list[str], monkeypatch) -> train.HslCLI:
+    """The command line as it is when it comes to ``step``."""
+
+    def stop(self, *_: Any) -> None:
+        raise Stopped(self)
+
+    monkeypatch.setattr(train.HslCLI, step, stop)
+    with pytest.raises(Stopped) as stopped:
+        train.main(arguments)
+    return stopped.value.args[0]
+
+
+def options(*paths: Path) -> list[str]:
+    return [f"--config={path}" for path in paths]
+
+
+def holds(config: Any, wanted: Any) -> bool:
+    """Whether all that a file says is in the configuration."""
+    if isinstance(wanted, dict):
+        return all(holds(config.get(key), value) for key, value in wanted.items())
+    return config == wanted
+
+
+def test_there_are_configurations() -> None:
+    assert {p.parent.name for p in FILES} == {"backbone", "data", "method"} and HUB
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_each_file_is_understood(path: Path, monkeypatch) -> None:
+    cli = stop_at("instantiate_classes", ["fit", *options(path)], monkeypatch)
+    assert isinstance(cli.config, Namespace)
+    assert holds(cli.config.fit, yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize("data", sorted(CONFIGS.glob("data/*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("method", sorted(CONFIGS.glob("method/*.yaml")), ids=lambda p: p.stem)
+def test_files_go_together(data: Path, method: Path, monkeypatch) -> None:
+    backbone, trainer = HUB[0], CONFIGS / "trainer" / "cpu.yaml"
+    paths = (method, backbone, data, trainer)
+    config = stop_at("instantiate_classes", ["fit", *options(*paths)], monkeypatch).config.fit
+    for path in paths:
+        assert holds(config, yaml.safe_load(path.read_text())), path.name
+
+
+def test_the_defaults_of_the_code_are_the_toyfaces_files(monkeypatch) -> None:
+    bare = stop_at("instantiate_classes", ["fit"], monkeypatch).config.fit
+    paths = [CONFIGS / f"{kind}.yaml" for kind in ("method/asyrp", "backbone/toyfaces")]
+    paths.append(CONFIGS / "data" / "toyfaces.yaml")
+    given = stop_at("instantiate_classes", ["fit", *options(*paths)], monkeypatch).config.fit
+    for key in ("model", "data", "trainer", "intervals", "strength", "evaluate", "grids"):
+        assert bare[key] == given[key], key
+
+
+def test_the_default_job_is_built(tmp_path: Path, monkeypatch) -> None:
+    """With a backbone of a few kilobytes in place of the bundled one."""
+    backbone = saved_backbone(tmp_path / "backbone")
+    arguments = [f"--model.init_args.backbone={backbone}", "--wandb=disabled"]
+    arguments += [f"--runs={tmp_path / 'runs'}", *options(CONFIGS / "trainer" / "cpu.yaml")]
+    cli = stop_at("_run_subcommand", ["fit", *arguments], monkeypatch)
+    assert isinstance(cli.model, Asyrp) and isinstance(cli.datamodule, ToyFacesDataModule)
+    assert cli.datamodule.where == {split: {"Smiling": 0} for split in ("validation", "test")}
+    names = [type(callback).__name__ for callback in cli.trainer.callbacks]
+    for name in ("Intervals", "Strength", "Directions", "Evaluate", "Grids"):
+        assert name in names
+    assert names.index("Strength") < names.index("Directions")  # which writes the strength down
+
+
+def test_the_papers_optimiser_is_built(tmp_path: Path, monkeypatch) -> None:
+    backbone = saved_backbone(tmp_path / "backbone")
+    (path,) = CONFIGS.glob("method/*paper*.yaml")
+    arguments = [f"--model.init_args.backbone={backbone}", "--wandb=disabled",
+                 "--model.init_args.clip=toyfaces/guide", "--model.init_args.templates=['a {}']",
+                 "--intervals.distance=toyfaces", f"--runs={tmp_path / 'runs'}"]  # fmt: skip
+    cli = stop_at("_run_subcommand", ["fit", *options(path), *arguments], monkeypatch)
+    (optimizer,), (scheduler,) = cli.model.configure_optimizers()
+    assert isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["lr"] == 0.5
+    assert (scheduler.step_size, scheduler.gamma) == (20, 0.9)
+    assert cli.model.t_start is None and cli.model.l1_weight == 3.0
+
+
+@pytest.mark.parametrize("path", HUB, ids=lambda p: p.stem)
+def test_a_hub_id_without_network_is_one_line(path: Path, tmp_path: Path) -> None:
+    hub_id = yaml.safe_load(path.read_text())["model"]["init_args"]["backbone"]
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        status = train.main(["fit", *options(path), f"--runs={tmp_path / 'runs'}"])
+    lines = err.getvalue().splitlines()
+    assert status == 2 and len(lines) == 1 and hub_id in lines[0] and "network" in lines[0]
+    assert not (tmp_path / "runs").exists()
