@@ -60,12 +60,18 @@ class Direction(nn.Module):
                 f"this direction was made for backbone {self.about.get('backbone')} ({made_for}), "
                 f"not for {backbone.name} ({backbone.hash}): load that one, or fit it anew"
             )
-        shape = self.about.get("h_shape")
-        if self.space == "h" and shape and tuple(shape) != backbone.h_shape:
+        shape = self.h_shape
+        if shape is not None and shape != backbone.h_shape[: len(shape)]:
             raise HslError(
-                f"this direction is for h of shape {tuple(shape)}, but that of {backbone.name} "
-                f"is {backbone.h_shape}: load another backbone, or fit it anew"
+                f"this direction is for h of shape {shape}, but that of {backbone.name} is "
+                f"{backbone.h_shape}: load another backbone, or fit it anew"
             )
+
+    @property
+    def h_shape(self) -> tuple[int, ...] | None:
+        """What this direction needs h to be: ``(K, s, s)``, or ``(K,)`` if any size will do; None
+        outside h."""
+        raise NotImplementedError
 
     def __add__(self, other: "Direction") -> "Direction":
         return Combination([self, other], [1.0, 1.0])
@@ -121,12 +127,12 @@ class Direction(nn.Module):
                 tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             direction = build(header["direction"])
             direction.load_state_dict(tensors)
+            direction.about = dict(header["about"])
         except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise HslError(
                 f"{path}: not a direction saved by hsl, or damaged ({reason})"
             ) from error
-        direction.about = header["about"]
         if backbone is not None:
             try:
                 direction.check(backbone)
@@ -173,8 +179,14 @@ class Shift(Direction):
             "space": self.space,
         }
 
-    def _like(self, delta: Tensor) -> "Shift":
-        return Shift(delta, self.timesteps, self.space)
+    @property
+    def h_shape(self) -> tuple[int, ...] | None:
+        return tuple(self.delta.shape[-3:]) if self.space == "h" else None
+
+    def _like(self, delta: Tensor, *others: Direction) -> "Shift":
+        new = Shift(delta, self.timesteps, self.space)
+        new.about = _made_for(self, *others)
+        return new
 
     def _joins(self, other: Direction) -> bool:
         return (
@@ -186,7 +198,7 @@ class Shift(Direction):
 
     def __add__(self, other: Direction) -> Direction:
         if isinstance(other, Shift) and self._joins(other):
-            return self._like(self.delta + other.delta)
+            return self._like(self.delta + other.delta, other)
         return super().__add__(other)
 
     def __sub__(self, other: Direction) -> Direction:
@@ -203,7 +215,7 @@ class Shift(Direction):
         shifts = [other for other in others if isinstance(other, Shift)]
         rows = torch.stack([other.delta.flatten() for other in shifts])
         residue = _project_out(self.delta.flatten()[None], rows[None])
-        return self._like(residue.view_as(self.delta))
+        return self._like(residue.view_as(self.delta), *others)
 
 
 @final
@@ -282,6 +294,10 @@ class ImplicitFunction(Direction):
     def config(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.arguments}
 
+    @property
+    def h_shape(self) -> tuple[int, ...]:
+        return (int(self.arguments["channels"]),)
+
 
 @final
 class Combination(Direction):
@@ -310,13 +326,12 @@ class Combination(Direction):
         self.directions = nn.ModuleList(directions)
         self.weights = [float(w) for w in weights]
         self.removed = nn.ModuleList(removed)
-        parts = (*directions, *removed)
-        for key in ("backbone", "backbone_hash", "h_shape"):
-            values = {json.dumps(d.about[key]) for d in parts if key in d.about}
-            if len(values) > 1:
-                raise HslError(f"cannot combine directions of {' and '.join(sorted(values))}")
-            if values:
-                self.about[key] = json.loads(values.pop())
+        self.about = _made_for(*directions, *removed)
+
+    @property
+    def h_shape(self) -> tuple[int, ...] | None:
+        shapes = [d.h_shape for d in (*self.directions, *self.removed)]
+        return max((s for s in shapes if isinstance(s, tuple)), key=len, default=None)
 
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
         parts = [w * d(b, x, t) for w, d in zip(self.weights, self.directions, strict=True)]
@@ -334,6 +349,22 @@ class Combination(Direction):
             "weights": self.weights,
             "removed": [d.config() for d in self.removed],  # type: ignore[operator]
         }
+
+
+def _made_for(*parts: Direction) -> dict[str, Any]:
+    """The backbone that all parts were made for, as far as they say.
+
+    Raises:
+        HslError: they were made for different ones.
+    """
+    about: dict[str, Any] = {}
+    for key in ("backbone", "backbone_hash", "h_shape"):
+        values = {json.dumps(d.about[key]) for d in parts if key in d.about}
+        if len(values) > 1:
+            raise HslError(f"cannot combine directions of {' and '.join(sorted(values))}")
+        if values:
+            about[key] = json.loads(values.pop())
+    return about
 
 
 def build(config: dict[str, Any]) -> Direction:
@@ -370,7 +401,8 @@ def _project_out(rows: Tensor, spanned: Tensor) -> Tensor:
     """``rows [B, D]`` minus their projections on the span of ``spanned [B, n, D]``."""
     gram = spanned @ spanned.mT
     inner = (spanned @ rows[:, :, None]).double()
-    coefficients = torch.linalg.lstsq(gram.double(), inner).solution.to(rows.dtype)
+    # the pseudo-inverse takes parallel and zero directions, too
+    coefficients = (torch.linalg.pinv(gram.double(), hermitian=True) @ inner).to(rows.dtype)
     return rows - (coefficients.mT @ spanned)[:, 0]
 
 

@@ -37,24 +37,31 @@ def find_direction(name: str, backbone: Backbone) -> Direction:
     Raises:
         HslError: neither exists, or it was made for another backbone.
     """
-    if Path(name).suffix == ".safetensors" or Path(name).exists():
+    if Path(name).suffix == ".safetensors" or Path(name).is_file():
         return Direction.load(name, backbone)
     if name not in shipped():
         raise HslError(f"no direction {name!r}: give a .safetensors file or {', '.join(shipped())}")
     return Direction.load(asset(f"toyfaces/directions/{name}.safetensors"), backbone)
 
 
-def join(parts: list[tuple[Direction, float]], t_edit: int | None, t_boost: int | None) -> Edit:
-    """One edit of several directions with strengths, which add.
+def join(
+    parts: list[tuple[Direction, float]], steps: int, t_edit: int | None, t_boost: int | None
+) -> Edit:
+    """One edit of several directions with strengths, which add, taken in ``steps`` steps.
 
     t_edit and t_boost, where not given, are those of the direction with the largest t_edit (the
     one with the largest text cosine, as in Asyrp's released code).
 
     Raises:
-        HslError: neither given nor in the directions' files.
+        HslError: t_edit is neither given nor in the files, or they are injected in several ways.
     """
     directions = [direction for direction, _ in parts]
-    total = Combination(directions, [strength for _, strength in parts])
+    ways = {d.about.get("injection", "asymmetric") for d in directions}
+    if len(ways) > 1:
+        raise HslError(f"these directions are injected in several ways ({', '.join(sorted(ways))})")
+    # trained in another number of steps, each adds in proportion less or more, as in `Edit.of`
+    weights = [s * d.about.get("steps", steps) / steps for d, s in parts]
+    total = Combination(directions, weights)
     known = [d for d in directions if d.about.get("t_edit") is not None]
     if known:
         edit = Edit.of(max(known, key=lambda d: int(d.about["t_edit"])), 1.0)
@@ -127,7 +134,7 @@ def run(options: argparse.Namespace) -> None:
     except ValueError as error:
         raise HslError(f"--steps: {error}") from error
     parts = [_part(text, backbone) for text in options.direction]
-    edit = join(parts, options.t_edit, options.t_boost)
+    edit = join(parts, options.steps, options.t_edit, options.t_boost)
     edit.direction.to(options.device)
     if options.seeds:
         seeds = _numbers(options.seeds)

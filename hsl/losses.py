@@ -46,6 +46,8 @@ class DirectionalClipLoss(nn.Module):
     ) -> None:
         super().__init__()
         require_guide(clip, "directional CLIP loss")
+        if not templates or not all("{}" in template for template in templates):
+            raise HslError("templates: want at least one, each with {} for the text")
         # kept out of the module tree: a frozen network has no place in checkpoints
         self._clip = (clip,)
         with torch.no_grad():

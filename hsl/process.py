@@ -77,7 +77,8 @@ class Edit:
         t_start: steps with t > t_start are not edited; None: all from T are.
         injection: ``asymmetric`` (Asyrp): into P_t alone, D_t keeps the unedited eps;
             ``symmetric`` (Haas et al.): into both; ``replaced``: the direction's tensor takes
-            the place of h (a strength s blends (1 - s) h + s delta), in both.
+            the place of h (a strength s blends (1 - s) h + s delta), in both. A direction in x
+            moves x_t itself, and so both.
 
     Raises:
         HslError: thresholds out of order, or an unknown injection.
@@ -93,15 +94,23 @@ class Edit:
     def __post_init__(self) -> None:
         if self.injection not in INJECTIONS:
             raise HslError(f"injection {self.injection!r}: want one of {', '.join(INJECTIONS)}")
+        if self.injection == "replaced" and self.direction.space != "h":
+            raise HslError(f"only h can be replaced, not {self.direction.space}")
         if self.t_edit < 0 or self.t_boost < 0:
             raise HslError(f"t_edit={self.t_edit}, t_boost={self.t_boost}: want 0 or more")
         if self.t_start is not None and self.t_start < self.t_edit:
             raise HslError(f"t_start={self.t_start} is below t_edit={self.t_edit}: nothing to edit")
 
     @classmethod
-    def of(cls, direction: Direction, strength: float | Tensor | None = None) -> "Edit":
+    def of(
+        cls,
+        direction: Direction,
+        strength: float | Tensor | None = None,
+        steps: int | None = None,
+    ) -> "Edit":
         """The edit that a saved direction was made for: interval, injection and, unless given,
-        strength are those in its file.
+        strength are those in its file. Taken in another number of ``steps`` than it was trained
+        with, each step adds in proportion less or more (Kwon et al., released code).
 
         Raises:
             HslError: the direction does not say t_edit.
@@ -109,9 +118,10 @@ class Edit:
         about = direction.about
         if about.get("t_edit") is None:
             raise HslError("this direction does not say t_edit: build an Edit by hand")
+        strength = about.get("strength", 1.0) if strength is None else strength
         return cls(
             direction,
-            about.get("strength", 1.0) if strength is None else strength,
+            strength * (about["steps"] / steps if steps and about.get("steps") else 1.0),
             about["t_edit"],
             about.get("t_boost") or 0,
             about.get("t_start"),
@@ -183,6 +193,8 @@ def reverse(
     """
     _check_grid(backbone, grid)
     etas = [float(eta)] * len(grid) if isinstance(eta, int | float) else [float(e) for e in eta]
+    if not all(0 <= e <= 1 for e in etas):
+        raise HslError(f"eta={eta}: want values in [0, 1]")
     if len(etas) != len(grid):
         raise HslError(f"{len(etas)} values of eta for {len(grid)} timesteps")
     if edit is not None:

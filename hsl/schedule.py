@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 Grid = Literal["asyrp", "leading", "linspace", "trailing"]
-GRIDS: tuple[str, ...] = ("asyrp", "leading", "linspace", "trailing")
+GRIDS: tuple[Grid, ...] = ("asyrp", "leading", "linspace", "trailing")
 
 
 class Schedule:
@@ -69,7 +69,7 @@ class Schedule:
         a = self.alpha_bar(t)
         return a / (1 - a) if a < 1 else float("inf")
 
-    def grid(self, n: int, spacing: str = "asyrp", t_0: int | None = None) -> list[int]:
+    def grid(self, n: int, spacing: Grid = "asyrp", t_0: int | None = None) -> list[int]:
         """``n`` ascending timesteps, without -1.
 
         Args:

@@ -5,19 +5,22 @@ held-out faces, measures them by the judges, and writes a run folder, whose path
 printed.
 """
 
+import logging
 import os
 import sys
 import time
 import warnings
 from argparse import ArgumentError
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import lightning as L
 import torch
 import wandb
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
@@ -32,7 +35,10 @@ _NOT_NEEDED = (
     ".*does not have many workers.*",
     ".*exists and is not empty.*",
     ".*treespec, LeafSpec.*",
+    ".*have no `validation_step`.*",
 )
+#: What a user can mend: bad options, missing or damaged files, a device that is not there.
+_MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)
 TOYFACES = "hsl.data.toyfaces.ToyFacesDataModule"
 
 
@@ -90,7 +96,9 @@ class HslCLI(LightningCLI):
         name = config.name or os.environ.get("HSL_RUN") or _stamp()
         os.environ["HSL_RUN"] = name  # the ranks that this process starts use the same folder
         folder = Path(config.runs) / name
+        kwargs["default_root_dir"] = str(folder)
         if config.trainer.logger in (None, True):
+            _keep(folder / "metrics.csv")
             loggers: list[Logger] = [CSVLogger(config.runs, name=name, version="")]
             if config.wandb != "disabled":
                 loggers.append(_wandb(folder, name, offline=config.wandb == "offline"))
@@ -103,18 +111,22 @@ class HslCLI(LightningCLI):
         return trainer
 
     def after_fit(self) -> None:
-        """Edit held-out images and measure them."""
-        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False)
-
-
-class ConfigCallback(SaveConfigCallback):
-    """Writes ``config.yaml`` into the run folder."""
+        """Save what was found with its strengths, edit held-out images and measure them."""
+        path = self.folder / "checkpoints" / "final.ckpt"
+        self.trainer.save_checkpoint(path)
+        # named, so that no checkpoint of a requeued job is loaded in its place
+        self.trainer.test(
+            self.model, datamodule=self.datamodule, ckpt_path=str(path), verbose=False
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; the exit status."""
     for advice in _NOT_NEEDED:
         warnings.filterwarnings("ignore", advice)
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
+        lambda record: "Tip:" not in record.getMessage()  # advertisements
+    )
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("high")
     try:
@@ -125,15 +137,16 @@ def main(arguments: list[str] | None = None) -> int:
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            save_config_callback=ConfigCallback,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={"exit_on_error": False},
             trainer_defaults={"callbacks": [RichProgressBar()]},
-            args=sys.argv[1:] if arguments is None else arguments,
+            args=arguments,
         )
-    except (HslError, ArgumentError) as error:
+    except _MENDABLE as error:
         print(f"hsl.train: {_one_line(error)}", file=sys.stderr)
         return 2
+    finally:
+        os.environ.pop("HSL_RUN", None)
     if getattr(rank_zero_only, "rank", 0) == 0:
         wandb.finish()  # its own last words come before ours
         print(cli.folder)
@@ -141,9 +154,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _stamp() -> str:
-    """A name for a run: SLURM's job if there is one, so that all its tasks agree."""
-    job = os.environ.get("SLURM_JOB_ID")
-    return f"slurm-{job}" if job else time.strftime("%Y%m%d-%H%M%S")
+    """A name for a run: that of SLURM's or torchrun's job, so that all its tasks agree, or the
+    date and time."""
+    for kind, variable in (("slurm", "SLURM_JOB_ID"), ("torchrun", "TORCHELASTIC_RUN_ID")):
+        if os.environ.get(variable, "none") != "none":
+            return f"{kind}-{os.environ[variable]}"
+    return time.strftime("%Y%m%d-%H%M%S")
+
+
+def _keep(path: Path) -> None:
+    """Move an earlier run's metrics aside, which the CSV logger would delete."""
+    if path.exists() and getattr(rank_zero_only, "rank", 0) == 0:
+        path.rename(path.with_stem(f"metrics-{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
 def _wandb(folder: Path, name: str, offline: bool) -> Logger:
@@ -159,8 +181,10 @@ def _point_latest(folder: Path) -> None:
 
 
 def _one_line(error: Exception) -> str:
-    """The first line of a message that says something."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    """The first line of a message that says something; of an error that a loader's worker process
+    passed on, the line of the error itself."""
+    text = str(error).rpartition("HslError: ")[2]
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
 
 

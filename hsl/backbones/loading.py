@@ -100,12 +100,18 @@ def _schedule(folder: Path) -> Schedule:
     if about.get("prediction_type", "epsilon") != "epsilon":
         raise HslError(f"{path}: predicts {about['prediction_type']}; hsl wants eps")
     if about.get("trained_betas"):
-        return Schedule(about["trained_betas"])
+        try:
+            return Schedule(about["trained_betas"])
+        except ValueError as error:
+            raise HslError(f"{path}: {error}") from error
     kinds = {"linear": Schedule.linear, "scaled_linear": Schedule.scaled_linear}
     kind = about.get("beta_schedule", "linear")
     if kind not in kinds:
         raise HslError(f"{path}: beta schedule {kind!r}; want one of {', '.join(kinds)}")
-    n, start, end = (about[k] for k in ("num_train_timesteps", "beta_start", "beta_end"))
+    try:
+        n, start, end = (about[k] for k in ("num_train_timesteps", "beta_start", "beta_end"))
+    except KeyError as error:
+        raise HslError(f"{path}: no {error}; the noise schedule is unknown") from error
     return kinds[kind](int(n), float(start), float(end))
 
 

@@ -17,4 +17,4 @@ class Directions(L.Callback):
         for name, direction in method.directions.items():
             assert isinstance(direction, Direction)
             path = run_folder(trainer) / "directions" / f"{name}.safetensors"
-            direction.save(path, name=name, strength=method.strengths.get(name, 1.0))
+            direction.save(path, **method.about(name))

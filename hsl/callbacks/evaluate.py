@@ -14,6 +14,7 @@ from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
+from hsl.errors import HslError
 from hsl.methods.base import Method
 from hsl.metrics import (
     AttributeChange,
@@ -49,7 +50,8 @@ class Evaluate(L.Callback):
         self.started = time.perf_counter()
         self.attributes = AttributeClassifier.load(attributes) if attributes else None
         self.distance = PerceptualDistance.load(distance) if distance else None
-        self.clip = Clip.load(clip) if clip else None
+        self.clip_name = clip
+        self.clip = Clip.load(clip, role="judge") if clip else None
         self.templates = list(TEMPLATES) if templates is None else templates
         self.metrics: dict[str, dict[str, PerSample]] = {}
         self.summary: dict[str, Any] = {}
@@ -57,6 +59,9 @@ class Evaluate(L.Callback):
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make the metrics that can be measured for this method and data."""
         method = method_of(pl_module)
+        for name in method.directions:
+            if self.clip_name and method.about(name).get("clip") == self.clip_name:
+                raise HslError(f"{self.clip_name} trained {name}; it cannot also measure it")
         self.metrics = {name: self._metrics(trainer, method, name) for name in method.directions}
         for metrics in self.metrics.values():
             for metric in metrics.values():
@@ -95,14 +100,15 @@ class Evaluate(L.Callback):
         for name, metrics in self.metrics.items():
             figures: dict[str, Any] = {
                 "direction": name,
-                "images": len(next(iter(metrics.values())).samples()[0]) if metrics else 0,
                 "t_edit": method.t_edit,
                 "t_boost": method.t_boost,
                 "strength": method.strengths.get(name, 1.0),
             }
             for kind, metric in metrics.items():
+                measured = metric.compute()
+                figures["images"] = measured.pop("images")
                 prefix = "reconstruction_" if kind == "reconstruction" else ""
-                figures |= {prefix + k: v for k, v in metric.compute().items()}
+                figures |= {prefix + k: v for k, v in measured.items()}
             figures |= {
                 "seconds": round(time.perf_counter() - self.started, 1),
                 "peak_memory_mb": peak_memory_mb(),

@@ -7,6 +7,7 @@ from hsl import intervals
 from hsl.backbones import Backbone
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.encoders.perceptual import PerceptualDistance
+from hsl.errors import HslError
 from hsl.intervals import CurveMeans, Curves
 from hsl.process import invert
 from hsl.progress import track
@@ -48,6 +49,8 @@ class Intervals(L.Callback):
             return
         if self.table_p and self.table_x:
             curves = Curves(intervals.read_tsv(self.table_p), intervals.read_tsv(self.table_x))
+        elif self.table_p or self.table_x:
+            raise HslError("give both tables, table_p and table_x, or neither")
         else:
             images = first_faces(trainer, "train", self.images, method.device).image
             network = PerceptualDistance.load(self.distance).to(method.device)
@@ -60,6 +63,9 @@ class Intervals(L.Callback):
             method.t_edit = intervals.t_edit(curves, method.cosine, self.edit_threshold)
         if method.t_boost is None:
             method.t_boost = intervals.t_boost(curves, self.boost_threshold)
+        # the last digits of a mean differ between machines: all ranks take the first one's choice
+        found = trainer.strategy.broadcast((method.t_edit, method.t_boost))
+        method.t_edit, method.t_boost = found
 
 
 def measure(

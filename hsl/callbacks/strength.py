@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of
 from hsl.encoders.attributes import AttributeClassifier
@@ -51,6 +52,7 @@ class Strength(L.Callback):
         pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
         for name in method.directions:
             if name not in guide.names:
+                rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
                 continue
             column, hits = guide.names.index(name), torch.zeros(len(self.strengths))
             for piece in track(pieces, f"strength of {name}", len(pieces)):
@@ -61,7 +63,8 @@ class Strength(L.Callback):
             enough = [s for s, share in zip(self.strengths, shares, strict=True)
                       if share >= self.share]  # fmt: skip
             furthest = self.strengths[max(range(len(shares)), key=shares.__getitem__)]
-            method.strengths[name] = enough[0] if enough else furthest
+            chosen = enough[0] if enough else furthest
+            method.strengths[name] = trainer.strategy.broadcast(chosen)
             if trainer.is_global_zero:
                 rows = [{"strength": s, f"{name} by the guide": share}
                         for s, share in zip(self.strengths, shares, strict=True)]  # fmt: skip

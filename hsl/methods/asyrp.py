@@ -4,15 +4,16 @@ Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICL
 """
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
 from torch.optim import Optimizer
 
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
-from hsl.directions import Direction, ImplicitFunction, provenance
+from hsl.directions import Direction, ImplicitFunction
 from hsl.encoders.clip import Clip
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss, log_directional
@@ -32,6 +33,15 @@ def constant(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
+def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
+    """Templates by name, or as they are."""
+    if templates is None:
+        return TEMPLATES
+    if templates == "imagenet":
+        return [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
+    return templates
+
+
 class Asyrp(Method):
     """Trains one f_t for one attribute, one optimiser step per edited timestep.
 
@@ -43,8 +53,10 @@ class Asyrp(Method):
         attribute: the name of the direction, and of the ToyFaces texts used by default.
         source: text of what is there; None: ToyFaces' text for the attribute.
         target: text of what is wanted; None: ToyFaces' text for the attribute.
-        templates: sentences with one ``{}``; None: ToyFaces'.
+        templates: sentences with one ``{}``; ``imagenet``: the 80 that CLIP was published with;
+            None: ToyFaces'.
         clip: a guide for `Clip.load`.
+        antialias: of its resizing; the released code had none.
         clip_weight: of the directional loss.
         l1_weight: of L1, before the cosine.
         optimizer: of f_t's parameters.
@@ -64,8 +76,9 @@ class Asyrp(Method):
         attribute: str = "Smiling",
         source: str | None = None,
         target: str | None = None,
-        templates: Sequence[str] | None = None,
+        templates: Sequence[str] | Literal["imagenet"] | None = None,
         clip: str = "toyfaces/guide",
+        antialias: bool = True,
         clip_weight: float = 0.8,
         l1_weight: float = 20.0,
         optimizer: OptimizerCallable = adam,
@@ -88,10 +101,9 @@ class Asyrp(Method):
         self.source = TEXTS[attribute][0] if source is None else source
         self.target = TEXTS[attribute][1] if target is None else target
         self.attribute, self.clip_name = attribute, clip
-        self.clip = Clip.load(clip)
-        self.loss = DirectionalClipLoss(
-            self.clip, self.source, self.target, TEMPLATES if templates is None else templates
-        )
+        self.clip = Clip.load(clip, antialias=antialias)
+        self.clip_key = key_of(antialias, *self.clip.state_dict().values())
+        self.loss = DirectionalClipLoss(self.clip, self.source, self.target, _sentences(templates))
         self.clip_weight, self.l1_weight = clip_weight, l1_weight
         self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
         self.directions[attribute] = ImplicitFunction.for_backbone(
@@ -151,20 +163,13 @@ class Asyrp(Method):
         assert scheduler is not None and not isinstance(scheduler, list)
         scheduler.step()
 
-    def on_train_end(self) -> None:
-        """Write down in the direction where it comes from."""
-        direction = self.directions[self.attribute]
-        assert isinstance(direction, Direction)
-        direction.about |= provenance(self.backbone) | {
+    def about(self, name: str) -> dict[str, Any]:
+        """What the direction's file says: also the method, the texts and the CLIP."""
+        return super().about(name) | {
             "method": "asyrp",
-            "attribute": self.attribute,
             "texts": [self.source, self.target],
+            "cosine": self.cosine,
             "clip": self.clip_name,
-            "injection": self.injection,
-            "steps": len(self.grid),
-            "t_edit": self.t_edit,
-            "t_start": self.t_start,
-            "t_boost": self.t_boost,
         }
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
@@ -178,14 +183,18 @@ class Asyrp(Method):
         features ``[B, E]``."""
         edited = self.edited_grid
         grid = [t for t in self.grid if t >= edited[0]]
-        parts = ("P_t", self.backbone.hash, self.grid, edited, self.clip_name)
+        parts = ("P_t", self.backbone.hash, self.grid, edited, self.clip_key)
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
             some = images[rows]
             with torch.no_grad():
-                steps = list(reverse(self.backbone, self.x_T(some), grid))[-len(edited) :]
-                p = torch.stack([step.p for step in steps], dim=1)
-                found = {"x": steps[0].x, "p": p, "features": self.loss.features(some)}
+                p, x = [], self.x_T(some)
+                for step in reverse(self.backbone, x, grid):
+                    if step.t == edited[-1]:
+                        x = step.x
+                    if step.t <= edited[-1]:
+                        p.append(step.p)
+                found = {"x": x, "p": torch.stack(p, 1), "features": self.loss.features(some)}
             return [{name: t[i] for name, t in found.items()} for i in range(len(some))]
 
         records = self.store.many([key_of(*parts, image) for image in images], compute)

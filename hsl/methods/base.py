@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from hsl.backbones import load
-from hsl.directions import Direction
+from hsl.directions import Direction, provenance
 from hsl.errors import HslError
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
 from hsl.store import Store, key_of
@@ -82,6 +82,18 @@ class Method(L.LightningModule):
         strength = self.strengths.get(name, 1.0) if strength is None else strength
         return Edit(direction, strength, self.t_edit, self.t_boost, self.t_start, self.injection)
 
+    def about(self, name: str) -> dict[str, Any]:
+        """What the file of direction ``name`` says of it, as JSON values."""
+        return provenance(self.backbone) | {
+            "name": name,
+            "strength": self.strengths.get(name, 1.0),
+            "injection": self.injection,
+            "steps": len(self.grid),
+            "t_edit": self.t_edit,
+            "t_start": self.t_start,
+            "t_boost": self.t_boost,
+        }
+
     def x_T(self, images: Tensor) -> Tensor:
         """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
         keys = [key_of("x_T", self.backbone.hash, self.grid, image) for image in images]
@@ -119,9 +131,15 @@ class Method(L.LightningModule):
             for name in self.directions
         }
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Invert a batch and cache its x_T."""
-        return self.x_T(batch.image)
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Invert a batch and cache its x_T.
+
+        Raises:
+            HslError: there is no folder to cache it in.
+        """
+        if self.store.folder is None:
+            raise HslError("predict fills the cache of x_T: give --model.init_args.cache FOLDER")
+        self.x_T(batch.image)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the directions, and how they are used; leave the frozen networks out."""
@@ -136,7 +154,7 @@ class Method(L.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up t_edit, t_boost and strengths.
+        """Take up strengths, and t_edit, t_start and t_boost where they are not given.
 
         Raises:
             HslError: the checkpoint was made with another backbone, or lacks a direction.
@@ -148,6 +166,7 @@ class Method(L.LightningModule):
         missing = wanted - set(checkpoint["state_dict"])
         if missing:
             raise HslError(f"this checkpoint lacks {', '.join(sorted(missing)[:3])}")
-        self.t_edit, self.t_boost = about["t_edit"], about["t_boost"]
-        self.t_start = about["t_start"]
+        self.t_edit = about["t_edit"] if self.t_edit is None else self.t_edit
+        self.t_boost = about["t_boost"] if self.t_boost is None else self.t_boost
+        self.t_start = about["t_start"] if self.t_start is None else self.t_start
         self.strengths = about["strengths"]

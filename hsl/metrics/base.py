@@ -76,13 +76,14 @@ class PerSample(Metric):
         raise NotImplementedError
 
     def compute(self) -> dict[str, Any]:
-        """Each figure ``x`` as a float, and its interval ``x_ci = (low, high)``.
+        """Each figure ``x`` as a float, and its interval ``x_ci = (low, high)``; ``images``, how
+        many were measured.
 
         Raises:
             HslError: no image was seen.
         """
         _, values = self.samples()
-        return with_intervals(values, self.statistics)
+        return {"images": len(values)} | with_intervals(values, self.statistics)
 
     @property
     def _where(self) -> str:
