@@ -110,14 +110,14 @@ def test_several_directions_share_an_interval(place: Place) -> None:
     directions = [(ImplicitFunction(32, 64), 1.0), (ImplicitFunction(32, 64), 0.3)]
     for (direction, _), t_edit, t_boost in zip(directions, (300, 500), (200, 150), strict=True):
         direction.about = {"t_edit": t_edit, "t_boost": t_boost, "t_start": 700}
-    joined = edit.join(directions, None, None)
+    joined = edit.join(directions, 40, None, None)
     assert (joined.t_edit, joined.t_boost, joined.t_start) == (500, 150, 700)
-    given = edit.join(directions, 750, 0)
+    given = edit.join(directions, 40, 750, 0)
     assert (given.t_edit, given.t_boost, given.t_start) == (750, 0, None)
     nameless = [(Shift(torch.zeros(32, 4, 4)), 1.0)]
-    assert edit.join(nameless, 400, None).t_edit == 400
+    assert edit.join(nameless, 40, 400, None).t_edit == 400
     with pytest.raises(HslError, match="--t-edit"):
-        edit.join(nameless, None, None)
+        edit.join(nameless, 40, None, None)
 
 
 def test_images_of_one_name_are_all_written(place: Place, tmp_path: Path) -> None:

@@ -112,7 +112,8 @@ def test_a_run_folder_is_complete(run: Path) -> None:
 def test_latest_points_to_the_run(run: Path, place: Place) -> None:
     link = place.runs / "latest"
     assert link.is_symlink() and link.resolve().is_dir()
-    call(place.arguments("predict", "later"))
+    cache = {"model.init_args.cache": place.root / "another cache"}
+    assert call(place.arguments("predict", "later", **cache))[0] == 0
     assert link.resolve() == (place.runs / "later").resolve()
     assert not Path(os.readlink(link)).is_absolute()  # the folder of runs can be moved
 
@@ -125,7 +126,7 @@ def test_the_saved_direction_can_be_used(run: Path, place: Place) -> None:
 
 
 def test_a_checkpoint_tests_alike(run: Path, place: Place) -> None:
-    (checkpoint,) = run.rglob("*.ckpt")
+    checkpoint = run / "checkpoints" / "final.ckpt"
     held = torch.load(checkpoint, weights_only=True)
     assert all(key.startswith("directions.") for key in held["state_dict"])
     status, out, _ = call(place.arguments("test", "again", ckpt_path=checkpoint))
@@ -158,12 +159,12 @@ def test_predict_fills_the_cache(place: Place) -> None:
 def test_runs_of_one_process_have_folders_of_their_own(place: Place, monkeypatch) -> None:
     stamps = iter(("first", "second"))
     monkeypatch.setattr(train, "_stamp", lambda: next(stamps))
-    os.environ["HSL_RUN"] = ""
     last = []
     for _ in range(2):
         out = io.StringIO()
         with contextlib.redirect_stdout(out):
-            arguments = place.arguments("predict", "")
+            cache = {"model.init_args.cache": place.root / "shared cache"}
+            arguments = place.arguments("predict", "", **cache)
             train.main([item for item in arguments if not item.startswith("--name")])
         last.append(out.getvalue().splitlines()[-1])
     assert last == [str(place.runs / name) for name in ("first", "second")]
@@ -200,7 +201,7 @@ def test_what_is_wrong_is_said_in_one_line(which: str, place: Place) -> None:
 
 
 def test_a_checkpoint_of_another_backbone_or_a_damaged_one(run: Path, place: Place) -> None:
-    (checkpoint,) = run.rglob("*.ckpt")
+    checkpoint = run / "checkpoints" / "final.ckpt"
     other = saved_backbone(place.root / "other", seed=1)
     junk = place.root / "junk.ckpt"
     junk.write_bytes(b"junk")

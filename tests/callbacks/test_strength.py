@@ -47,7 +47,8 @@ def chosen(folder: str, needed: list[float], monkeypatch, guide=None, name="Smil
         return excess[:, :, None, None, None].expand(len(strengths), *images.shape)
 
     method.sweep = sweep
-    trainer = SimpleNamespace(datamodule=data, is_global_zero=True)
+    alone = SimpleNamespace(broadcast=lambda choice: choice)
+    trainer = SimpleNamespace(datamodule=data, is_global_zero=True, strategy=alone)
     settings = {"strengths": TRIED, "images": len(needed)} | arguments
     Strength(**settings).on_train_end(trainer, method)
     return method.strengths

@@ -150,10 +150,13 @@ def test_a_checkpoint_of_something_else_is_refused(folder: str, tmp_path: Path) 
 
 
 def test_predict_inverts(folder: str, tmp_path: Path) -> None:
-    found, data = asyrp(folder), faces(2)
-    batches = trainer(tmp_path).predict(found, datamodule=data)
-    assert torch.cat(batches).shape == (6, 3, 8, 8)
-    assert torch.equal(torch.cat(batches)[:2], found.x_T(data.faces("train").images))
+    found, data = asyrp(folder, cache=str(tmp_path / "cache")), faces(2)
+    trainer(tmp_path).predict(found, datamodule=data)
+    assert len(list((tmp_path / "cache").rglob("*.safetensors"))) == 6
+    found.backbone.encode = None  # type: ignore[assignment]  # all is there
+    assert found.x_T(data.faces("test").images).shape == (2, 3, 8, 8)
+    with pytest.raises(HslError, match="cache"):
+        trainer(tmp_path).predict(asyrp(folder), datamodule=data)
 
 
 def test_the_backbone_stays_in_evaluation_mode(folder: str) -> None:
