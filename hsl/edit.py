@@ -150,7 +150,7 @@ def run(options: argparse.Namespace) -> None:
         if images is None:
             x = noise(1000, _latent(backbone, len(index[rows])))
         else:
-            x = last(invert(backbone, backbone.x_0(images[rows].to(options.device)), grid))
+            x = last(invert(backbone, backbone.x_0(images[rows].to(options.device)), grid, 1))
         rebuilt = backbone.image(last(reverse(backbone, x, grid))).clamp(-1, 1)
         edited = last(reverse(backbone, x, grid, edit, noise=noise))
         source = rebuilt if images is None else images[rows]

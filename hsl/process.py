@@ -143,24 +143,43 @@ def predicted_x_0(x: Tensor, eps: Tensor, a: float) -> Tensor:
     return (x - (1 - a) ** 0.5 * eps) / a**0.5
 
 
-def invert(backbone: Backbone, x: Tensor, grid: Sequence[int]) -> Iterator[Step]:
+def invert(backbone: Backbone, x: Tensor, grid: Sequence[int], refine: int = 0) -> Iterator[Step]:
     """Deterministic DDIM inversion of x_0 ``[B, C, s, s]``, one step per pair of the grid.
 
-    Evaluates eps at the lower timestep of each pair, beginning with the clean image as x at
-    ``grid[0]`` (Asyrp's, DiffusionCLIP's and BoundaryDiffusion's inversion).
+    The papers' inversion (``refine=0``: Asyrp, DiffusionCLIP, BoundaryDiffusion) takes eps at the
+    lower timestep of each pair, beginning with the clean image as x at ``grid[0]``. The reverse
+    process, however, will take it at the upper one. With ``refine`` = n each step is solved for
+    the x_next that the reverse process leads back to x, by n fixed-point iterations that begin
+    with the eps of the step before (cf. Pan et al. 2023, AIDI). Already n = 1 costs no more than
+    the papers' inversion, one U-Net pass a step, and reconstructs far better.
 
     Args:
         backbone: the frozen denoiser.
         x: x_0, from ``backbone.x_0(image)``.
         grid: ascending timesteps; the last x_next is x_T at ``grid[-1]``.
+        refine: fixed-point iterations a step. In its steps ``b`` and ``eps`` are then those at
+            ``t_next``, and ``p`` is the P that the reverse process will see there.
+
+    Raises:
+        HslError: a grid that does not fit, or a negative ``refine``.
     """
     _check_grid(backbone, grid)
+    if refine < 0:
+        raise HslError(f"refine={refine}: want 0 or more iterations")
+    b = backbone.encode(x, grid[0])
+    eps = backbone.decode(b)
     for t, t_next in pairwise(grid):
-        b = backbone.encode(x, t)
-        eps = backbone.decode(b)
-        p = predicted_x_0(x, eps, backbone.schedule.alpha_bar(t))
-        a_next = backbone.schedule.alpha_bar(t_next)
+        a, a_next = backbone.schedule.alpha_bar(t), backbone.schedule.alpha_bar(t_next)
+        if refine == 0 and t != grid[0]:
+            b = backbone.encode(x, t)
+            eps = backbone.decode(b)
+        p = predicted_x_0(x, eps, a)
         x_next = a_next**0.5 * p + (1 - a_next) ** 0.5 * eps
+        for _ in range(refine):
+            b = backbone.encode(x_next, t_next)
+            eps = backbone.decode(b)
+            p = predicted_x_0(x, eps, a)
+            x_next = a_next**0.5 * p + (1 - a_next) ** 0.5 * eps
         yield Step(t, t_next, x, b, eps, p, x_next)
         x = x_next
 

@@ -7,6 +7,7 @@ printed.
 
 import logging
 import os
+import shutil
 import sys
 import time
 import warnings
@@ -44,6 +45,9 @@ TOYFACES = "hsl.data.toyfaces.ToyFacesDataModule"
 
 class HslCLI(LightningCLI):
     """LightningCLI with hsl's defaults, callbacks and run folders."""
+
+    #: The run folder, if this run is to make it: taken away again if the input is bad.
+    fresh: Path | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks' options, the run's name, and the defaults."""
@@ -96,6 +100,7 @@ class HslCLI(LightningCLI):
         name = config.name or os.environ.get("HSL_RUN") or _stamp()
         os.environ["HSL_RUN"] = name  # the ranks that this process starts use the same folder
         folder = Path(config.runs) / name
+        HslCLI.fresh = None if folder.exists() else folder
         kwargs["default_root_dir"] = str(folder)
         if config.trainer.logger in (None, True):
             _keep(folder / "metrics.csv")
@@ -104,9 +109,6 @@ class HslCLI(LightningCLI):
                 loggers.append(_wandb(folder, name, offline=config.wandb == "offline"))
             kwargs["logger"] = loggers
         trainer = super().instantiate_trainer(**kwargs)
-        if trainer.is_global_zero:
-            folder.mkdir(parents=True, exist_ok=True)
-            _point_latest(folder)
         self.folder = folder
         return trainer
 
@@ -124,9 +126,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a verb; the exit status."""
     for advice in _NOT_NEEDED:
         warnings.filterwarnings("ignore", advice)
-    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(
-        lambda record: "Tip:" not in record.getMessage()  # advertisements
-    )
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
+        logging.getLogger(name).addFilter(_worth_saying)
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("high")
     try:
@@ -142,15 +143,25 @@ def main(arguments: list[str] | None = None) -> int:
             trainer_defaults={"callbacks": [RichProgressBar()]},
             args=arguments,
         )
-    except _MENDABLE as error:
-        print(f"hsl.train: {_one_line(error)}", file=sys.stderr)
+    except Exception as error:
+        reason = _reason(error)
+        if reason is None:
+            raise
+        _take_away(HslCLI.fresh)
+        print(f"hsl.train: {reason}", file=sys.stderr)
         return 2
     finally:
         os.environ.pop("HSL_RUN", None)
     if getattr(rank_zero_only, "rank", 0) == 0:
         wandb.finish()  # its own last words come before ours
+        _point_latest(cli.folder)
         print(cli.folder)
     return 0
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Not an advertisement, not the seed, which is in config.yaml."""
+    return not any(words in record.getMessage() for words in ("Tip:", "Seed set to"))
 
 
 def _stamp() -> str:
@@ -180,12 +191,35 @@ def _point_latest(folder: Path) -> None:
     os.replace(temporary, link)
 
 
-def _one_line(error: Exception) -> str:
-    """The first line of a message that says something; of an error that a loader's worker process
-    passed on, the line of the error itself."""
-    text = str(error).rpartition("HslError: ")[2]
+def _reason(error: BaseException) -> str | None:
+    """In one line, what of an error a user can mend; None if it is no such error.
+
+    jsonargparse wraps what a constructor raises, and says what is wrong at the bottom of its
+    chain; a loader's worker process passes on its error as text.
+    """
+    chain: list[BaseException] = []
+    link: BaseException | None = error
+    while link is not None and link not in chain:
+        chain.append(link)
+        link = link.__cause__ or link.__context__
+    ours = [e for e in chain if isinstance(e, HslError)]
+    if ours:
+        text = str(ours[0]).rpartition("HslError: ")[2]
+    elif isinstance(error, ArgumentError):
+        text = str(chain[-1])
+    elif isinstance(error, _MENDABLE):
+        text = str(error)
+    else:
+        return None
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__
+
+
+def _take_away(folder: Path | None) -> None:
+    """Remove a run folder in which nothing was found."""
+    if folder is not None and folder.exists() and not list(folder.glob("directions/*")):
+        wandb.finish(exit_code=1)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 if __name__ == "__main__":

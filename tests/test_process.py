@@ -168,3 +168,14 @@ def test_bad_edits_are_refused() -> None:
     for wrong in ({"t_edit": -1}, {"t_edit": 500, "t_start": 400}, {"injection": "sideways"}):
         with pytest.raises(HslError):
             Edit(shift(), **wrong)
+
+
+def test_a_refined_inversion_is_the_reverse_process_backwards(net: Backbone) -> None:
+    x_0, grid = x_of(2) * 0.5, net.schedule.grid(60)
+    rebuilt = list(reverse(net, last(invert(net, x_0, grid, 6)), grid))
+    # at grid[0] the clean image stands in for x: what is left is that step alone
+    assert torch.allclose(rebuilt[-1].x, x_0, atol=1e-3)
+    plain = list(reverse(net, last(invert(net, x_0, grid)), grid))
+    assert (plain[-1].x - x_0).norm() > 10 * (rebuilt[-1].x - x_0).norm()
+    with pytest.raises(HslError):
+        last(invert(net, x_0, grid, -1))

@@ -41,13 +41,15 @@ def faces(n: int, world: str = "test") -> tuple[Tensor, Tensor]:
     return render(factors), labels(factors)
 
 
-def reconstruct(backbone: Backbone, n: int, judge: AttributeClassifier) -> dict[str, Any]:
+def reconstruct(
+    backbone: Backbone, n: int, judge: AttributeClassifier, refine: int
+) -> dict[str, Any]:
     """PSNR and kept attributes of a 40-step inversion and reconstruction."""
     grid, metric = backbone.schedule.grid(40), Reconstruction(judge)
     images, _ = faces(n)
     for start in track(range(0, n, BATCH), "reconstruction"):
         some = images[start : start + BATCH]
-        x_T = last(invert(backbone, backbone.x_0(some), grid))
+        x_T = last(invert(backbone, backbone.x_0(some), grid, refine))
         rebuilt = backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1)
         metric.update(some, rebuilt, torch.arange(start, start + len(some)))
     return metric.compute()
@@ -127,13 +129,15 @@ def main() -> None:
         })  # fmt: skip
     worst = max(rows, key=lambda row: row["difference"])
     strays = outside(samples, data)
-    rebuilt = reconstruct(backbone, args.reconstructions, judge)
+    rebuilt = reconstruct(backbone, args.reconstructions, judge, refine=1)
+    plain = reconstruct(backbone, args.reconstructions, judge, refine=0)
     probes = probe(backbone, args.probed)
     sheet = make_grid(interpolate(samples[:64], scale_factor=3), 8, padding=2, pad_value=-1)
     picture = args.card.with_name(f"{args.card.stem}_samples.png")
     save_image(picture, sheet)
     figures = {
         **rebuilt,
+        "papers_inversion": plain,
         "frequency_difference_worst": worst["difference"],
         "frequency_difference_worst_attribute": worst["attribute"],
         "strays": strays.mean().item(),

@@ -14,6 +14,7 @@ from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
+from hsl.encoders.roles import require_judge
 from hsl.errors import HslError
 from hsl.methods.base import Method
 from hsl.metrics import (
@@ -52,6 +53,9 @@ class Evaluate(L.Callback):
         self.distance = PerceptualDistance.load(distance) if distance else None
         self.clip_name = clip
         self.clip = Clip.load(clip, role="judge") if clip else None
+        for network in (self.attributes, self.distance, self.clip):
+            if network is not None:
+                require_judge(network, "evaluation")
         self.templates = list(TEMPLATES) if templates is None else templates
         self.metrics: dict[str, dict[str, PerSample]] = {}
         self.summary: dict[str, Any] = {}

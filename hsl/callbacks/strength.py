@@ -37,6 +37,8 @@ class Strength(L.Callback):
     ) -> None:
         if not strengths or sorted(strengths) != list(strengths):
             raise HslError(f"strengths: want ascending numbers, not {list(strengths)}")
+        if guide is not None:
+            require_guide(AttributeClassifier.load(guide), "choice of the strength")
         self.guide, self.strengths, self.share = guide, list(strengths), share
         self.images, self.batch = images, batch
 
@@ -47,7 +49,6 @@ class Strength(L.Callback):
         if self.guide is None:
             return
         guide = AttributeClassifier.load(self.guide).to(method.device)
-        require_guide(guide, "choice of the strength")
         faces = first_faces(trainer, "validation", self.images, method.device)
         pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
         for name in method.directions:

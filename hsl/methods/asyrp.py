@@ -65,7 +65,7 @@ class Asyrp(Method):
         zero_init: start f_t from delta h = 0.
         t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
             what is decided before the parts of a face are.
-        backbone, steps, t_edit, t_boost, injection, cache, seed: see `Method`.
+        backbone, steps, t_edit, t_boost, injection, refine, cache, seed: see `Method`.
 
     Raises:
         HslError: unknown names, texts whose cosine is not positive, a judge as guide.
@@ -91,10 +91,11 @@ class Asyrp(Method):
         t_start: int | None = 770,
         t_boost: int | None = None,
         injection: Injection = "asymmetric",
+        refine: int = 1,
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(backbone, steps, t_edit, t_start, t_boost, injection, cache, seed)
+        super().__init__(backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed)
         self.automatic_optimization = False
         if (source is None or target is None) and attribute not in TEXTS:
             raise HslError(f"{attribute}: give source and target texts; known: {', '.join(TEXTS)}")
@@ -183,7 +184,7 @@ class Asyrp(Method):
         features ``[B, E]``."""
         edited = self.edited_grid
         grid = [t for t in self.grid if t >= edited[0]]
-        parts = ("P_t", self.backbone.hash, self.grid, edited, self.clip_key)
+        parts = ("P_t", self.backbone.hash, self.grid, self.refine, edited, self.clip_key)
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
             some = images[rows]

@@ -24,6 +24,7 @@ class Method(L.LightningModule):
         t_start: edited steps are t <= t_start; None: all from T are.
         t_boost: steps with t < t_boost are stochastic; None: the `Intervals` callback finds it.
         injection: how this method's directions are put in (see `Edit`).
+        refine: fixed-point iterations of each inversion step; 0 is the papers' inversion.
         cache: folder for what is computed once per image; None: in memory.
         seed: of the noise below t_boost.
 
@@ -39,6 +40,7 @@ class Method(L.LightningModule):
         t_start: int | None = None,
         t_boost: int | None = None,
         injection: Injection = "asymmetric",
+        refine: int = 1,
         cache: str | None = None,
         seed: int = 0,
     ) -> None:
@@ -50,7 +52,7 @@ class Method(L.LightningModule):
         except ValueError as error:
             raise HslError(f"steps: {error}") from error
         self.t_edit, self.t_start, self.t_boost = t_edit, t_start, t_boost
-        self.injection = injection
+        self.injection, self.refine = injection, refine
         self.store = Store(cache)
         self.seed = seed
         self.directions = nn.ModuleDict()
@@ -96,10 +98,11 @@ class Method(L.LightningModule):
 
     def x_T(self, images: Tensor) -> Tensor:
         """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
-        keys = [key_of("x_T", self.backbone.hash, self.grid, image) for image in images]
+        keys = [key_of("x_T", self.backbone.hash, self.grid, self.refine, i) for i in images]
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
-            x = last(invert(self.backbone, self.backbone.x_0(images[rows]), self.grid))
+            x_0 = self.backbone.x_0(images[rows])
+            x = last(invert(self.backbone, x_0, self.grid, self.refine))
             return [{"x_T": row} for row in x]
 
         records = self.store.many(keys, compute)
