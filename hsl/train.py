@@ -88,6 +88,9 @@ class HslCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         """On ToyFaces, validate and test on the faces that lack the attribute to be edited."""
         config = self.config[self.subcommand]
+        _check_checkpoint(config.get("ckpt_path"))
+        if config.get("weights_only", True) is None:
+            config.weights_only = True
         attribute = config.model.get("init_args", {}).get("attribute")
         toyfaces = config.data.class_path.endswith("ToyFacesDataModule")
         if toyfaces and attribute and config.data.init_args.where is None:
@@ -118,7 +121,11 @@ class HslCLI(LightningCLI):
         self.trainer.save_checkpoint(path)
         # named, so that no checkpoint of a requeued job is loaded in its place
         self.trainer.test(
-            self.model, datamodule=self.datamodule, ckpt_path=str(path), verbose=False
+            self.model,
+            datamodule=self.datamodule,
+            ckpt_path=str(path),
+            verbose=False,
+            weights_only=True,
         )
 
 
@@ -130,6 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         logging.getLogger(name).addFilter(_worth_saying)
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("high")
+    HslCLI.fresh = None
     try:
         cli = HslCLI(
             Method,
@@ -159,6 +167,22 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _check_checkpoint(path: str | None) -> None:
+    """Refuse a checkpoint that cannot be read, before anything is written.
+
+    Raises:
+        HslError: no such file, or it is damaged or holds code.
+    """
+    if path is None or path in ("last", "best", "hpc"):
+        return
+    if not Path(path).is_file():
+        raise HslError(f"{path}: no such checkpoint")
+    try:
+        torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # the unpickler raises whatever the bytes lead it to
+        raise HslError(f"{path}: damaged, or no checkpoint of hsl's") from error
+
+
 def _worth_saying(record: logging.LogRecord) -> bool:
     """Not an advertisement, not the seed, which is in config.yaml."""
     return not any(words in record.getMessage() for words in ("Tip:", "Seed set to"))
@@ -186,6 +210,7 @@ def _wandb(folder: Path, name: str, offline: bool) -> Logger:
 
 def _point_latest(folder: Path) -> None:
     """Make ``latest`` beside the folder point to it, replacing what it pointed to."""
+    folder.mkdir(parents=True, exist_ok=True)  # a verb may have had nothing to write
     link, temporary = folder.parent / "latest", folder.parent / f".latest.{os.getpid()}"
     temporary.symlink_to(folder.name)
     os.replace(temporary, link)

@@ -54,7 +54,7 @@ def test_what_cannot_be_edited_is_refused(folder: str) -> None:
 def test_edit_images_inverts_and_edits(folder: str) -> None:
     found, index = method(folder), torch.tensor([3, 1, 2])
     edit = found.edit("Smiling")
-    x = last(invert(found.backbone, images(), found.grid))
+    x = last(invert(found.backbone, images(), found.grid, found.refine))
     expected = last(reverse(found.backbone, x, found.grid, edit, noise=SeededNoise(index)))
     assert torch.allclose(found.edit_images(images(), index, edit), expected.clamp(-1, 1))
     rebuilt = last(reverse(found.backbone, x, found.grid)).clamp(-1, 1)
@@ -81,12 +81,12 @@ def test_each_image_is_inverted_once(folder: str, monkeypatch) -> None:
 
     monkeypatch.setattr(found.backbone, "encode", counting)
     first = found.x_T(images(2))
-    assert passes == [2] * 5
+    assert passes == [2] * 6
     again = found.x_T(images(3))  # the third alone is new
-    assert passes == [2] * 5 + [1] * 5
+    assert passes == [2] * 6 + [1] * 6
     assert torch.equal(first, again[:2])
     found.x_T(images(3).flip(0))
-    assert len(passes) == 10
+    assert len(passes) == 12
 
 
 def test_a_cache_on_disk_serves_another_run(folder: str, tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_cache_on_disk_serves_another_run(folder: str, tmp_path: Path) -> None
     other.backbone.encode = None  # type: ignore[assignment]  # not needed
     assert torch.equal(one, other.x_T(images()))
     fewer = method(folder, cache=cache, steps=5)
-    assert not torch.allclose(one, fewer.x_T(images()), atol=1e-4)
+    assert not torch.equal(one, fewer.x_T(images()))
 
 
 def test_a_checkpoint_holds_directions_alone(folder: str, tmp_path: Path) -> None:
