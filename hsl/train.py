@@ -85,10 +85,14 @@ class HslCLI(LightningCLI):
         every = LightningCLI.subcommands()
         return {verb: every[verb] for verb in ("fit", "test", "predict")}
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        """Parse, and look at a checkpoint before anything is made of it."""
+        super().parse_arguments(parser, args)
+        _check_checkpoint(self.config[self.config.subcommand].get("ckpt_path"))
+
     def before_instantiate_classes(self) -> None:
         """On ToyFaces, validate and test on the faces that lack the attribute to be edited."""
         config = self.config[self.subcommand]
-        _check_checkpoint(config.get("ckpt_path"))
         if config.get("weights_only", True) is None:
             config.weights_only = True
         attribute = config.model.get("init_args", {}).get("attribute")
