@@ -19,7 +19,7 @@ EDIT_THRESHOLD, BOOST_THRESHOLD = 0.33, 1.2
 #: Edit: 0.33 times the lower quartile, over the seen attributes, of the distance between a face
 #: and its counterfactual: P_t must still differ from the image by a third of a small attribute.
 #: Boost: the distance of x_t at t = 167, where Asyrp's CelebA-HQ table reaches 1.2.
-TOYFACES_EDIT_THRESHOLD, TOYFACES_BOOST_THRESHOLD = 0.013, 0.0055
+TOYFACES_EDIT_THRESHOLD, TOYFACES_BOOST_THRESHOLD = 0.013, 0.0088
 
 
 class Curves(NamedTuple):
