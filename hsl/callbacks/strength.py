@@ -30,8 +30,8 @@ class Strength(L.Callback):
     def __init__(
         self,
         guide: str | None = "toyfaces/guide",
-        strengths: Sequence[float] = (0.5, 0.75, 1.0, 1.25),
-        share: float = 0.97,
+        strengths: Sequence[float] = (0.5, 0.625, 0.75, 0.875, 1.0),
+        share: float = 0.95,
         images: int = 32,
         batch: int = 64,
     ) -> None:

@@ -24,13 +24,14 @@ from hsl.types import Batch
 
 
 def adam(parameters: object) -> Optimizer:
-    """Adam at 3e-4: found on ToyFaces' validation faces. The paper's is SGD at 0.5."""
-    return torch.optim.Adam(parameters, lr=3e-4)  # type: ignore[arg-type]
+    """Adam at 6e-4: found on ToyFaces' validation faces. The paper's is SGD at 0.5."""
+    return torch.optim.Adam(parameters, lr=6e-4)  # type: ignore[arg-type]
 
 
-def constant(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """A learning rate that does not change. The released checkpoints' is StepLR(20, 0.9)."""
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+def decay(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
+    """A learning rate that falls to a tenth in the seven epochs that ToyFaces is trained for. The
+    released checkpoints' is StepLR(20, 0.9)."""
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=7)
 
 
 def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
@@ -80,9 +81,9 @@ class Asyrp(Method):
         clip: str = "toyfaces/guide",
         antialias: bool = True,
         clip_weight: float = 0.8,
-        l1_weight: float = 20.0,
+        l1_weight: float = 10.0,
         optimizer: OptimizerCallable = adam,
-        lr_scheduler: LRSchedulerCallable = constant,
+        lr_scheduler: LRSchedulerCallable = decay,
         family: Literal["ddpm", "adm"] = "ddpm",
         zero_init: bool = True,
         backbone: str = "toyfaces",
