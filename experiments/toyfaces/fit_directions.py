@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("attributes", nargs="+")
     parser.add_argument("--runs", type=Path, default=Path("runs/toyfaces/directions"))
+    parser.add_argument("--reuse", action="store_true", help="keep runs that are done")
     parser.add_argument("--out", type=Path, default=Path("hsl/assets/toyfaces/directions"))
     parser.add_argument("--results", type=Path, default=Path("experiments/toyfaces/RESULTS.md"))
     args = parser.parse_args()
@@ -49,8 +50,9 @@ def main() -> None:
     for name in args.attributes:
         command = [sys.executable, "-m", "hsl.train", "fit", "--runs", str(args.runs)]
         command += ["--name", name, "--model.init_args.attribute", name]
-        subprocess.run(command, check=True)
         run = args.runs / name
+        if not (args.reuse and (run / "summary.json").exists()):
+            subprocess.run(command, check=True)
         shutil.copy(run / "directions" / f"{name}.safetensors", args.out)
         summary = json.loads((run / "summary.json").read_text())
         row = {"figure": name}
