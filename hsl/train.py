@@ -122,7 +122,7 @@ class HslCLI(LightningCLI):
     def after_fit(self) -> None:
         """Save what was found with its strengths, edit held-out images and measure them."""
         path = self.folder / "checkpoints" / "final.ckpt"
-        self.trainer.save_checkpoint(path)
+        self.trainer.save_checkpoint(path, weights_only=False)
         # named, so that no checkpoint of a requeued job is loaded in its place
         self.trainer.test(
             self.model,

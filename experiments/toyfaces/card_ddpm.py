@@ -163,7 +163,8 @@ def card(
     picture: str,
 ) -> str:
     """The card's text."""
-    size, steps, batch, seed = (training[k] for k in ("size", "steps", "batch", "seed"))
+    keys = ("size", "steps", "batch", "images", "seed")
+    size, steps, batch, images, seed = (training[k] for k in keys)
     plain = f["papers_inversion"]
     papers = ", ".join(figure(plain[k], plain[f"{k}_ci"]) for k in ("psnr", "psnr_p5", "kept"))
     table = [
@@ -191,13 +192,15 @@ in 16 bits; the figures are of the stored file (hash {f["backbone_hash"]}).
 
 Trained by
 
-    python experiments/toyfaces/train_ddpm.py --size {size} --steps {steps} --seed {seed}
+    python experiments/toyfaces/train_ddpm.py --size {size} --steps {steps} --images {images} \\
+        --seed {seed}
 
 in {training["seconds"]:,} seconds on {training["device"]} ({training["threads"]} thread of a
 2-core machine that did other work besides), {steps:,} steps of batch {batch} over
 {training["images"]:,} faces of world {training["world"]}. Measured by
 
-    python experiments/toyfaces/card_ddpm.py --card {args.card.as_posix()}
+    python experiments/toyfaces/card_ddpm.py --model {args.model} --card {args.card.as_posix()} \\
+        --samples {args.samples} --reconstructions {args.reconstructions} --probed {args.probed}
 
 in {f["seconds"]} seconds: {args.reconstructions} held-out faces inverted (by fixed-point steps,
 `invert(..., refine=1)`, which take as many U-Net passes as the papers' inversion) and
@@ -216,6 +219,9 @@ Logistic regression on {args.probed} noised faces, scored on {args.probed} other
 
 {markdown(f["probe_auc"])}
 ![64 samples]({picture})
+
+A run of the same script at a shorter budget (1,500 steps, another seed), to show how far a rerun
+moves: `experiments/toyfaces/ddpm_short.md`.
 """
 
 

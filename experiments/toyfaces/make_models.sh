@@ -15,8 +15,8 @@ python $here/train_segmenter.py
 python $here/train_perceptual.py
 python $here/card_ddpm.py --card hsl/assets/toyfaces/ddpm.md
 # the same script at a shorter, stated budget: how far a rerun's figures move
-python $here/train_ddpm.py --size 32 --steps 3000 --seed 1 --out runs/toyfaces/ddpm-short
+python $here/train_ddpm.py --size 32 --steps 1500 --images 20000 --seed 1 --out runs/toyfaces/ddpm-short
 python $here/export_ddpm.py --run runs/toyfaces/ddpm-short --out runs/toyfaces/ddpm-short/export
-python $here/card_ddpm.py --model runs/toyfaces/ddpm-short/export --card $here/ddpm_short.md
+python $here/card_ddpm.py --model runs/toyfaces/ddpm-short/export --card $here/ddpm_short.md --samples 128 --reconstructions 64 --probed 128
 python $here/calibrate_intervals.py
-python $here/fit_directions.py Smiling Eyeglasses Goatee Mustache
+python $here/fit_directions.py Smiling Eyeglasses Mustache
