@@ -32,7 +32,7 @@ and all of them of `python experiments/toyfaces/fit_directions.py {names}`. 64 h
 world `test` that lack the attribute; every figure is measured by judges (`summary.json` of the
 run), intervals are 95% bootstraps over faces. `Mustache` and `Face_Paint` never occur in the
 diffusion model's training data. A direction is shipped if at least 0.8 of the edited faces are
-judged to have its attribute.
+judged to have its attribute. Seconds are those of the run, whatever else the machine did.
 
 The settings were found for Smiling. What is large is decided at t above t_start = 770 and larger
 changes need a smaller L1 weight; other attributes want settings of their own.
