@@ -21,7 +21,7 @@ from hsl.report import replacing
 
 EXAMPLE = """example:
   python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
-  python -m hsl.edit photo.png folder/ --direction Smiling=0.8 --direction Wearing_Lipstick --out out
+  python -m hsl.edit photo.png --direction Smiling=0.8 --direction Wearing_Lipstick --out out
   python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
 """
 
