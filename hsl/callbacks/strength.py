@@ -37,9 +37,10 @@ class Strength(L.Callback):
     ) -> None:
         if not strengths or sorted(strengths) != list(strengths):
             raise HslError(f"strengths: want ascending numbers, not {list(strengths)}")
-        if guide is not None:
-            require_guide(AttributeClassifier.load(guide), "choice of the strength")
-        self.guide, self.strengths, self.share = guide, list(strengths), share
+        self.guide = AttributeClassifier.load(guide) if guide else None
+        if self.guide is not None:
+            require_guide(self.guide, "choice of the strength")
+        self.strengths, self.share = list(strengths), share
         self.images, self.batch = images, batch
 
     @torch.no_grad()
@@ -48,7 +49,7 @@ class Strength(L.Callback):
         method = method_of(pl_module)
         if self.guide is None:
             return
-        guide = AttributeClassifier.load(self.guide).to(method.device)
+        guide = self.guide.to(method.device)
         faces = first_faces(trainer, "validation", self.images, method.device)
         pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
         for name in method.directions:
