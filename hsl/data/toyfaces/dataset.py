@@ -1,13 +1,12 @@
 """ToyFaces as a data set, and as the data module that is hsl's default."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal, NamedTuple
 
 import torch
-from lightning import LightningDataModule
 from torch import Tensor
-from torch.utils.data import ConcatDataset, DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from hsl.data.items import DataModule, ImageSet, Item, Split, check_split
 from hsl.data.toyfaces.factors import (
     ATTRIBUTES,
     COLUMN,
@@ -19,33 +18,13 @@ from hsl.data.toyfaces.factors import (
 )
 from hsl.data.toyfaces.renderer import render
 from hsl.errors import HslError
-from hsl.types import Batch
 
-Split = Literal["train", "validation", "test"]
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _RENDERED_AT_ONCE = 64  # keeps the renderer's working memory in the processor's cache
 _SEARCHED_AT_ONCE = 4096
 _SEARCHED = 400_000  # the rarest face worth asking for; a search of this many takes one second
 
 
-class Face(NamedTuple):
-    """One face: ``image [3, S, S]`` float in [-1, 1], ``labels [22]`` float in {0, 1}, its index
-    in its world, and a path that no file has: ``toyfaces/test/17``."""
-
-    image: Tensor
-    labels: Tensor
-    index: int  # type: ignore[assignment]
-    path: str
-
-
-def collate(faces: Sequence[Face]) -> Batch:
-    """Stack faces into a batch."""
-    images, attributes, indices, paths = zip(*faces, strict=True)
-    index = torch.tensor(indices, dtype=torch.long)
-    return Batch(torch.stack(images), torch.stack(attributes), index, list(paths))
-
-
-class ToyFaces(Dataset[Face]):
+class ToyFaces(ImageSet):
     """The first ``n`` faces of a world, or the first ``n`` that have the labels asked for.
 
     Args:
@@ -86,15 +65,12 @@ class ToyFaces(Dataset[Face]):
             self._images = _draw(self.factors, self.size)
         return self._images
 
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def __getitem__(self, i: int) -> Face:
+    def __getitem__(self, i: int) -> Item:
         index = int(self.index[i])
-        return Face(self.images[i], self.labels[i], index, f"toyfaces/{self.world}/{index}")
+        return Item(self.images[i], self.labels[i], index, f"toyfaces/{self.world}/{index}")
 
 
-class ToyFacesDataModule(LightningDataModule):
+class ToyFacesDataModule(DataModule):
     """ToyFaces for training, validation and test, each from a world of its own.
 
     Batches are `hsl.types.Batch`. Nothing depends on batch size, workers or ranks but the order
@@ -129,39 +105,31 @@ class ToyFacesDataModule(LightningDataModule):
         where: dict[str, dict[str, int]] | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
-        self.size, self.batch_size, self.num_workers = size, batch_size, num_workers
-        self.unseen, self.seed, self.where = unseen, seed, where or {}
+        super().__init__(batch_size, num_workers, seed)
+        self.size, self.unseen, self.where = size, unseen, where or {}
         self.counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}
         for split in self.where:
-            _check_split(split)
+            check_split(split)
         self._faces: dict[str, ToyFaces] = {}
 
     def faces(self, split: str) -> ToyFaces:
         """The data set of ``train``, ``validation`` or ``test``."""
-        name = _check_split(split)
+        name = check_split(split)
         if name not in self._faces:
             self._faces[name] = ToyFaces(
                 name, self.counts[name], self.size, self.unseen, self.where.get(name)
             )
         return self._faces[name]
 
-    def train_dataloader(self) -> DataLoader[Face]:
-        """Training faces, shuffled by ``seed``."""
+    def dataset(self, split: Split) -> ToyFaces:
+        """The faces of a split."""
+        return self.faces(split)
+
+    def train_dataloader(self) -> DataLoader[Item]:
+        """Training faces, shuffled by ``seed``; under DDP by Lightning's sampler. The order of
+        one rank is the one that the shipped figures were made with."""
         generator = torch.Generator().manual_seed(self.seed)
-        return self._loader(self.faces("train"), shuffle=True, generator=generator)
-
-    def val_dataloader(self) -> DataLoader[Face]:
-        """Validation faces, in order."""
-        return self._loader(self.faces("validation"))
-
-    def test_dataloader(self) -> DataLoader[Face]:
-        """Test faces, in order."""
-        return self._loader(self.faces("test"))
-
-    def predict_dataloader(self) -> DataLoader[Face]:
-        """All faces: training, validation, test, in order."""
-        return self._loader(ConcatDataset([self.faces(split) for split in SPLITS]))
+        return self.loader(self.faces("train"), shuffle=True, generator=generator)
 
     def counterfactual(
         self, indices: Tensor | Sequence[int], split: str, **attributes: int
@@ -175,25 +143,9 @@ class ToyFacesDataModule(LightningDataModule):
             HslError: an unknown split or attribute, or a value other than 0 and 1.
         """
         rows = torch.as_tensor(indices, dtype=torch.long).cpu()
-        factors = sample(rows, WORLDS[_check_split(split)], self.unseen)
+        factors = sample(rows, WORLDS[check_split(split)], self.unseen)
         _check_labels(attributes)
         return _draw(counterfactual(factors, **attributes), self.size)
-
-    def _loader(
-        self,
-        faces: Dataset[Face],
-        shuffle: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> DataLoader[Face]:
-        return DataLoader(
-            faces,
-            batch_size=self.batch_size,  # by name: Lightning builds loaders anew
-            shuffle=shuffle,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            generator=generator,
-            persistent_workers=self.num_workers > 0,
-        )
 
 
 def world_seed(world: str | int) -> int:
@@ -236,13 +188,6 @@ def _draw(factors: Factors, size: int) -> Tensor:
 def _slice(factors: Factors, start: int) -> Factors:
     rows = slice(start, start + _RENDERED_AT_ONCE)
     return Factors(factors.attributes[rows], factors.nuisances[rows])
-
-
-def _check_split(split: str) -> Split:
-    for name in SPLITS:
-        if name == split:
-            return name
-    raise HslError(f"split {split!r}: want one of {', '.join(SPLITS)}")
 
 
 def _check_labels(attributes: Mapping[str, int]) -> None:
