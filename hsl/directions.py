@@ -5,6 +5,7 @@ safetensors file with what is needed to use them again.
 """
 
 import json
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hsl import checkpoints
 from hsl.backbones import Backbone, Bottleneck
 from hsl.errors import HslError
 from hsl.report import replacing
@@ -22,6 +24,7 @@ from hsl.report import replacing
 Space = Literal["h", "x", "eps"]
 SPACES: tuple[Space, ...] = ("h", "x", "eps")
 _FORMAT = 1
+_RELEASED_NAME = re.compile(r"(?P<name>.+)_LC_.+_t\d+_ninv\d+_ngen(?P<steps>\d+)_\d+\.pth")
 
 
 class Direction(nn.Module):
@@ -52,8 +55,14 @@ class Direction(nn.Module):
         """Refuse a backbone that this direction was not made for.
 
         Raises:
-            HslError: another shape of h, or other weights than those it was fitted on.
+            HslError: another tap or shape of h, or other weights than those it was fitted on.
         """
+        tap = self.about.get("tap", backbone.tap)
+        if self.space == "h" and tap != backbone.tap:
+            raise HslError(
+                f"this direction is for the h {tap} the middle block, not {backbone.tap} it: load "
+                f"{backbone.name} with that tap"
+            )
         made_for = self.about.get("backbone_hash")
         if made_for and made_for != backbone.hash:
             raise HslError(
@@ -115,30 +124,41 @@ class Direction(nn.Module):
     def load(path: str | Path, backbone: Backbone | None = None) -> "Direction":
         """Read a direction; given a backbone, refuse one that it was not made for.
 
+        Args:
+            path: a file that `save` wrote, or one of the implicit functions that Asyrp's authors
+                released (``.pth``; of its several functions, the first).
+            backbone: what it shall be used with.
+
         Raises:
             HslError: a missing or damaged file, or a direction for another backbone.
         """
         path = Path(path)
         if not path.exists():
             raise HslError(f"{path}: no such file; want a direction saved by hsl")
-        try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["hsl"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-            direction = build(header["direction"])
-            direction.load_state_dict(tensors)
-            direction.about = dict(header["about"])
-        except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise HslError(
-                f"{path}: not a direction saved by hsl, or damaged ({reason})"
-            ) from error
+        with path.open("rb") as file:
+            released = file.read(9)[8:] != b"{" and path.suffix != ".safetensors"
+        direction = _released(path) if released else _saved(path)
         if backbone is not None:
             try:
                 direction.check(backbone)
             except HslError as error:
                 raise HslError(f"{path}: {error}") from error
         return direction.requires_grad_(False)
+
+    def export_asyrp(self, path: str | Path) -> Path:
+        """Write an implicit function as Asyrp's own code reads it (``torch.save`` of ``{"0": its
+        state dict}``, without the optimiser's and the schedule's states).
+
+        Raises:
+            HslError: another kind of direction, or one that the layout has no place for.
+        """
+        if not isinstance(self, ImplicitFunction) or self.arguments["groups"] != 32:
+            raise HslError(f"{path}: only implicit functions of 32 groups have Asyrp's layout, "
+                           f"not a {self.kind}; save it instead")  # fmt: skip
+        state = {k: v.detach().cpu().contiguous() for k, v in self.state_dict().items()}
+        with replacing(path) as temporary:
+            torch.save({"0": state}, temporary)
+        return Path(path)
 
 
 @final
@@ -384,6 +404,49 @@ def build(config: dict[str, Any]) -> Direction:
         removed = [build(c) for c in arguments["removed"]]
         return Combination(parts, arguments["weights"], removed)
     raise ValueError(f"unknown kind of direction {config['kind']!r}")
+
+
+def _saved(path: Path) -> Direction:
+    """A direction that `Direction.save` wrote."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})["hsl"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        direction = build(header["direction"])
+        direction.load_state_dict(tensors)
+        direction.about = dict(header["about"])
+    except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise HslError(f"{path}: not a direction saved by hsl, or damaged ({reason})") from error
+    return direction
+
+
+def _released(path: Path, function: str = "0") -> "ImplicitFunction":
+    """An implicit function from a file of Asyrp's own code.
+
+    Its keys tell the family. Neither its interval nor whether it was trained without the timestep
+    stands in the file; its name says in how many steps it was trained (``ngen``), and what for.
+    """
+    held = checkpoints.read(path)
+    state = held.get(function) if isinstance(held, dict) else None
+    families = {"conv1.weight": "ddpm", "in_layers.0.weight": "adm"}
+    family = next((f for mark, f in families.items() if mark in (state or {})), None)
+    if state is None or family is None:
+        raise HslError(
+            f"{path}: neither a direction saved by hsl nor an implicit function of Asyrp"
+        )
+    try:
+        first = state["conv1.weight" if family == "ddpm" else "in_layers.2.weight"]
+        temb = state["temb_proj.weight" if family == "ddpm" else "emb_layers.1.weight"]
+        direction = ImplicitFunction(first.shape[0], temb.shape[1], family)  # type: ignore[arg-type]
+        direction.load_state_dict(state)
+    except (KeyError, RuntimeError, AttributeError, IndexError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise HslError(f"{path}: an implicit function with other tensors ({reason})") from error
+    direction.about = {"method": "asyrp", "released": path.name, "tap": "after"}
+    if named := _RELEASED_NAME.fullmatch(path.name):
+        direction.about |= {"name": named["name"], "steps": int(named["steps"])}
+    return direction
 
 
 def provenance(backbone: Backbone) -> dict[str, Any]:

@@ -31,17 +31,32 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in asset("toyfaces/directions").glob("*.safetensors"))
 
 
-def find_direction(name: str, backbone: Backbone) -> Direction:
+def find_direction(name: str) -> Direction:
     """A direction by its file, or by the name of a shipped one.
 
     Raises:
-        HslError: neither exists, or it was made for another backbone.
+        HslError: neither exists.
     """
-    if Path(name).suffix == ".safetensors" or Path(name).is_file():
-        return Direction.load(name, backbone)
+    if Path(name).suffix in (".safetensors", ".pth") or Path(name).is_file():
+        return Direction.load(name)
     if name not in shipped():
         raise HslError(f"no direction {name!r}: give a .safetensors file or {', '.join(shipped())}")
-    return Direction.load(asset(f"toyfaces/directions/{name}.safetensors"), backbone)
+    return Direction.load(asset(f"toyfaces/directions/{name}.safetensors"))
+
+
+def load_for(name: str, parts: list[tuple[Direction, float]]) -> Backbone:
+    """The backbone ``name``, with the tap that the directions are for.
+
+    Raises:
+        HslError: they are for several taps, or for another backbone.
+    """
+    taps = {str(direction.about.get("tap", "after")) for direction, _ in parts}
+    if len(taps) > 1:
+        raise HslError(f"these directions are for several taps ({', '.join(sorted(taps))})")
+    backbone = load(name, taps.pop())  # type: ignore[arg-type]  # checked there
+    for direction, _ in parts:
+        direction.check(backbone)
+    return backbone
 
 
 def join(
@@ -93,7 +108,7 @@ def main(arguments: list[str] | None = None) -> int:
         help="a saved direction, or a shipped one by name; may be given several times; the "
         "strength is the one chosen at training if it is not given",
     )
-    parser.add_argument("--backbone", default="toyfaces", help="bundled name, folder or Hub id")
+    parser.add_argument("--backbone", default="toyfaces", help="name, folder, file or Hub id")
     parser.add_argument("--out", default="edited", help="folder to write to (default: edited)")
     parser.add_argument("--steps", type=int, default=40, help="of inversion and reverse process")
     parser.add_argument("--t-edit", type=int, help="edit at t >= this; from the file if not given")
@@ -123,7 +138,8 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise HslError(f"--out {out}: is a file; give a folder")
-    backbone = load(options.backbone)
+    parts = [_part(text) for text in options.direction]
+    backbone = load_for(options.backbone, parts)
     try:
         backbone.to(options.device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
@@ -133,7 +149,6 @@ def run(options: argparse.Namespace) -> None:
         grid = backbone.schedule.grid(options.steps)
     except ValueError as error:
         raise HslError(f"--steps: {error}") from error
-    parts = [_part(text, backbone) for text in options.direction]
     edit = join(parts, options.steps, options.t_edit, options.t_boost)
     edit.direction.to(options.device)
     if options.seeds:
@@ -168,11 +183,11 @@ def run(options: argparse.Namespace) -> None:
     print(out / strip)
 
 
-def _part(text: str, backbone: Backbone) -> tuple[Direction, float]:
+def _part(text: str) -> tuple[Direction, float]:
     """A direction and its strength from ``NAME`` or ``NAME=STRENGTH``."""
     name, equals, number = text.rpartition("=")
     if not equals:
-        direction = find_direction(text, backbone)
+        direction = find_direction(text)
         return direction, float(direction.about.get("strength", 1.0))
     try:
         strength = float(number)
@@ -180,7 +195,7 @@ def _part(text: str, backbone: Backbone) -> tuple[Direction, float]:
         strength = math.nan
     if not math.isfinite(strength):
         raise HslError(f"--direction {text}: {number!r} is not a strength; want a number")
-    return find_direction(name, backbone), strength
+    return find_direction(name), strength
 
 
 def _numbers(text: str) -> list[int]:

@@ -5,6 +5,7 @@ P_t = (x_t - sqrt(1 - a_t) eps) / sqrt(a_t), the predicted x_0, and
 D_t = sqrt(1 - a_{t-1} - sigma_t^2) eps.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -143,6 +144,24 @@ def predicted_x_0(x: Tensor, eps: Tensor, a: float) -> Tensor:
     return (x - (1 - a) ** 0.5 * eps) / a**0.5
 
 
+def learned_sigma(v: Tensor, a: float, a_next: float) -> Tensor:
+    """Standard deviation of an ancestral step, by a network that predicts its variance.
+
+    log sigma^2 = u log beta + (1 - u) log beta~ with u = (v + 1) / 2: between the posterior's
+    variance beta~ and beta itself, here of the step from ``a`` to ``a_next`` (Nichol & Dhariwal
+    2021, eq. 15; Dhariwal & Nichol 2021).
+
+    Args:
+        v: the second half of the network's output, ``[B, C, s, s]``.
+        a: alpha-bar before the step.
+        a_next: alpha-bar after it, below 1.
+    """
+    beta = 1 - a / a_next
+    posterior = beta * (1 - a_next) / (1 - a)
+    u = (v + 1) / 2
+    return torch.exp(0.5 * (u * math.log(beta) + (1 - u) * math.log(posterior)))
+
+
 def invert(backbone: Backbone, x: Tensor, grid: Sequence[int], refine: int = 0) -> Iterator[Step]:
     """Deterministic DDIM inversion of x_0 ``[B, C, s, s]``, one step per pair of the grid.
 
@@ -193,6 +212,7 @@ def reverse(
     t_boost: int = 0,
     noise: Noise | None = None,
     detach: bool = True,
+    learned: bool = False,
 ) -> Iterator[Step]:
     """The reverse process from x_T ``[B, C, s, s]`` to the clean image, edited or not.
 
@@ -206,11 +226,17 @@ def reverse(
         noise: gives z where eta > 0; required there.
         detach: stop gradients from one step to the next, as Asyrp's training does; False
             keeps the whole graph (DiffusionCLIP's).
+        learned: of steps with eta = 1, scale the noise by the variance that the network predicts
+            (`learned_sigma`), not by the posterior's; the mean is the same. An edited step takes
+            it from the unedited bottleneck, by one more decode.
 
     Raises:
-        HslError: a grid or eta that does not fit, or a stochastic step without ``noise``.
+        HslError: a grid or eta that does not fit, a stochastic step without ``noise``, or a
+            variance to be learned where none is predicted.
     """
     _check_grid(backbone, grid)
+    if learned and not backbone.learned_variance:
+        raise HslError(f"{backbone.name} predicts no variance: leave learned out")
     etas = [float(eta)] * len(grid) if isinstance(eta, int | float) else [float(e) for e in eta]
     if not all(0 <= e <= 1 for e in etas):
         raise HslError(f"eta={eta}: want values in [0, 1]")
@@ -224,8 +250,10 @@ def reverse(
         b = backbone.encode(x, t)
         if edit is not None and edit.acts(t):
             x, b, eps, eps_p = _edited(backbone, x, b, t, edit)
+            out = None
         else:
-            eps = eps_p = backbone.decode(b)
+            out = backbone.output(b)
+            eps = eps_p = out[:, : backbone.channels]
         p = predicted_x_0(x, eps_p, a)
         share = 1.0 if t < t_boost else share
         sigma = share * ((1 - a / a_next) * (1 - a_next) / (1 - a)) ** 0.5
@@ -233,7 +261,11 @@ def reverse(
         if sigma > 0:
             if noise is None:
                 raise HslError(f"t={t} is stochastic (eta or t_boost): give a noise")
-            x_next = x_next + sigma * noise(t, x)
+            spread: float | Tensor = sigma
+            if learned and share == 1:
+                out = backbone.output(b) if out is None else out
+                spread = learned_sigma(out[:, backbone.channels :], a, a_next)
+            x_next = x_next + spread * noise(t, x)
         if detach:
             x_next = x_next.detach()
         yield Step(t, t_next, x, b, eps, p, x_next)

@@ -39,6 +39,14 @@ class Schedule:
         """Linear in the square root of beta: the latent diffusion models (Rombach et al. 2022)."""
         return cls(torch.linspace(start**0.5, end**0.5, n, dtype=torch.float64) ** 2)
 
+    @classmethod
+    def cosine(cls, n: int = 1000) -> Self:
+        """Alpha-bar_t = cos^2 of a quarter turn, with beta at most 0.999 (Nichol & Dhariwal 2021,
+        eq. 17): some of improved-diffusion's models."""
+        quarter = (torch.arange(n + 1, dtype=torch.float64) / n + 0.008) / 1.008 * torch.pi / 2
+        alpha_bar = quarter.cos() ** 2
+        return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))
+
     def shifted(self, factor: float) -> "Schedule":
         """The schedule whose signal-to-noise ratio is ``factor`` times this one's at every t.
 

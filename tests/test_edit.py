@@ -215,7 +215,8 @@ def test_shipped_directions(tmp_path: Path, capsys) -> None:
     assert "Smiling" in names
     backbone = load("toyfaces")
     for name in names:
-        direction = edit.find_direction(name, backbone)
+        direction = edit.find_direction(name)
+        direction.check(backbone)
         assert direction.about["t_edit"] and direction.about["strength"]
     out = tmp_path / "out"
     assert edit.main(["--seeds", "0", "--direction", "Smiling", "--out", str(out)]) == 0

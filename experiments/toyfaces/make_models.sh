@@ -7,6 +7,7 @@ here=experiments/toyfaces
 
 python $here/train_ddpm.py --size 32 --steps 19000 --out runs/toyfaces/ddpm
 python $here/export_ddpm.py --run runs/toyfaces/ddpm --out hsl/assets/toyfaces/ddpm
+python $here/record_eps_errors.py --model hsl/assets/toyfaces/ddpm
 python $here/train_attributes.py --role guide
 python $here/train_attributes.py --role judge --steps 1000 --faces 30000
 python $here/train_clip.py --role guide

@@ -1,7 +1,22 @@
 """Frozen denoisers with an h-space."""
 
-from hsl.backbones.codecs import Codec, Identity, SpaceToDepth
+from hsl.backbones.architecture import Unstated
+from hsl.backbones.codecs import VQ, Codec, Identity, SpaceToDepth
 from hsl.backbones.loading import load
+from hsl.backbones.presets import PRESETS, SOURCES
 from hsl.backbones.unet import TAPS, Backbone, Bottleneck, Tap
 
-__all__ = ["TAPS", "Backbone", "Bottleneck", "Codec", "Identity", "SpaceToDepth", "Tap", "load"]
+__all__ = [
+    "PRESETS",
+    "SOURCES",
+    "TAPS",
+    "VQ",
+    "Backbone",
+    "Bottleneck",
+    "Codec",
+    "Identity",
+    "SpaceToDepth",
+    "Tap",
+    "Unstated",
+    "load",
+]

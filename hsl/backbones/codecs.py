@@ -2,7 +2,8 @@
 
 from typing import Protocol
 
-from torch import Tensor
+from diffusers import VQModel
+from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
 
@@ -43,3 +44,34 @@ class SpaceToDepth:
     def decode(self, x: Tensor) -> Tensor:
         """``[B, 3 f^2, s, s]`` to ``[B, 3, s f, s f]``."""
         return pixel_shuffle(x, self.factor)
+
+
+class VQ(nn.Module):
+    """Latent diffusion: x_0 is a vector-quantised autoencoder's latent, not yet quantised
+    (Rombach et al. 2022).
+
+    Args:
+        vqvae: the autoencoder; frozen.
+        scale: factor between the autoencoder's latent and x_0. CelebA-HQ's model has none, whatever
+            ``scaling_factor`` diffusers writes into its config.
+    """
+
+    def __init__(self, vqvae: VQModel, scale: float = 1.0) -> None:
+        super().__init__()
+        self.vqvae = vqvae.requires_grad_(False).eval()
+        self.scale = scale
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along a side."""
+        return int(2 ** (len(self.vqvae.config.block_out_channels) - 1))
+
+    def encode(self, image: Tensor) -> Tensor:
+        """``[B, 3, S, S]`` to ``[B, C, S/f, S/f]``."""
+        latents: Tensor = self.vqvae.encode(image).latents
+        return latents * self.scale
+
+    def decode(self, x: Tensor) -> Tensor:
+        """``[B, C, s, s]`` to ``[B, 3, s f, s f]``, through the nearest codes."""
+        image: Tensor = self.vqvae.decode(x / self.scale).sample
+        return image

@@ -6,22 +6,23 @@ from typing import Literal, NamedTuple
 
 import torch
 from diffusers import UNet2DModel
+from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D
 from torch import Tensor, nn
 
 from hsl.backbones.codecs import Codec, Identity
 from hsl.errors import HslError
 from hsl.schedule import Schedule
 
-Tap = Literal["before", "after"]
-TAPS: tuple[Tap, ...] = ("before", "after")
+Tap = Literal["before", "middle", "after"]
+TAPS: tuple[Tap, ...] = ("before", "middle", "after")
 
 
 class Bottleneck(NamedTuple):
     """A U-Net pass, cut at its bottleneck.
 
     ``h [B, K, s, s]``: the h-space; ``temb [B, E]``: the embedded timestep; ``skips``: the
-    activations that bypass the bottleneck, shallowest first. An edit is
-    ``b._replace(h=b.h + delta_h)``.
+    activations that bypass the bottleneck, shallowest first (at tap ``middle`` the last is the
+    one that bypasses the rest of its ResBlock). An edit is ``b._replace(h=b.h + delta_h)``.
     """
 
     h: Tensor
@@ -37,9 +38,11 @@ class Backbone(nn.Module):
         schedule: the noise levels it was trained with.
         codec: between images and the U-Net's input; identity for pixel-space models.
         tap: where h is read and edited. ``after`` the middle block is the h-space of Asyrp and
-            BoundaryDiffusion; ``before`` it is Haas et al.'s alternative.
+            BoundaryDiffusion; Haas et al. also try ``before`` it and in its ``middle``: what the
+            last nonlinearity of its second ResBlock sees.
         name: what it is called in messages and files.
         image_size: S of the images ``[B, 3, S, S]`` it was trained on.
+        timestep_scale: the network sees t times this (improved-diffusion's rescaled timesteps).
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Backbone(nn.Module):
         tap: Tap = "after",
         name: str = "unnamed",
         image_size: int | None = None,
+        timestep_scale: float = 1.0,
     ) -> None:
         super().__init__()
         if tap not in TAPS:
@@ -65,6 +69,15 @@ class Backbone(nn.Module):
         self.name = name
         self.image_size = image_size or int(unet.config.sample_size)
         self.channels = int(unet.config.in_channels)
+        self.timestep_scale = timestep_scale
+        #: What its folder says of its eps error (`hsl.backbones.eps_error`), if it does.
+        self.eps_errors: list[float] | None = None
+        out = int(unet.config.out_channels)
+        if out not in (self.channels, 2 * self.channels):
+            raise HslError(f"{name}: {out} channels out for {self.channels} in; want as many "
+                           "(eps), or twice as many (eps and its variance)")  # fmt: skip
+        #: Whether the second half of its output is the variance of the ancestral step.
+        self.learned_variance = out == 2 * self.channels
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode: a frozen network has no other."""
@@ -77,6 +90,8 @@ class Backbone(nn.Module):
             x = 2 * x - 1.0
         timesteps = torch.as_tensor(t, device=x.device)
         timesteps = timesteps * torch.ones(len(x), dtype=timesteps.dtype, device=x.device)
+        if self.timestep_scale != 1:
+            timesteps = timesteps * self.timestep_scale
         temb = unet.time_embedding(unet.time_proj(timesteps).to(dtype=x.dtype))
         h = unet.conv_in(x)
         skips: tuple[Tensor, ...] = (h,)
@@ -85,23 +100,34 @@ class Backbone(nn.Module):
             skips += residuals
         if self.tap == "after":
             h = unet.mid_block(h, temb)
+        elif self.tap == "middle":
+            h, bypass = _half_middle(unet.mid_block, h, temb)
+            skips = (*skips, bypass)
         return Bottleneck(h, temb, skips)
 
     def decode(self, b: Bottleneck) -> Tensor:
-        """The way up: eps ``[B, C, s, s]``.
+        """The way up: eps ``[B, C, s, s]``; of a model that also predicts its variance, the first
+        half of `output`."""
+        return self.output(b)[:, : self.channels]
 
-        ``decode(encode(x, t))`` equals ``unet(x, t).sample`` bit for bit; of a model that also
-        predicts its variance (twice the channels), eps is the first half.
+    def output(self, b: Bottleneck) -> Tensor:
+        """All that the network says: eps ``[B, C, s, s]``, or with `learned_variance` eps and v
+        ``[B, 2 C, s, s]``, v in about [-1, 1] (`hsl.process.learned_sigma`).
+
+        ``output(encode(x, t))`` equals ``unet(x, t).sample`` bit for bit.
         """
         unet, h, skips = self.unet, b.h, b.skips
         if self.tap == "before":
             h = unet.mid_block(h, b.temb)
+        elif self.tap == "middle":
+            h = _other_half(unet.mid_block, h, skips[-1])
+            skips = skips[:-1]
         for block in unet.up_blocks:
             n = len(block.resnets)
             h = block(h, skips[-n:], b.temb)
             skips = skips[:-n]
         out: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
-        return out[:, : self.channels]
+        return out
 
     def x_0(self, image: Tensor) -> Tensor:
         """Images ``[B, 3, S, S]`` in [-1, 1] to x_0 ``[B, C, s, s]``."""
@@ -132,13 +158,45 @@ class Backbone(nn.Module):
 
     @cached_property
     def hash(self) -> str:
-        """16 hexadecimal digits that identify the weights, the schedule and the tap.
+        """16 hexadecimal digits that identify the weights, the schedule and the tap, and what
+        else there is: the autoencoder, the heads that no config can say, the timesteps' scale.
 
         Weights are hashed as float32, so that the precision a file is stored or run in does not
         matter where it loses nothing.
         """
         digest = hashlib.sha256(f"{self.tap} {self.schedule.alphas_cumprod.tolist()}".encode())
-        for name, tensor in sorted(self.unet.state_dict().items()):
+        if self.timestep_scale != 1:
+            digest.update(f"timestep_scale {self.timestep_scale}".encode())
+        if heads := getattr(self.unet, "mixed_heads", None):
+            digest.update(f"mixed_heads {heads}".encode())
+        state = self.unet.state_dict()
+        if isinstance(self.codec, nn.Module):
+            digest.update(f"scale {getattr(self.codec, 'scale', 1.0)}".encode())
+            state |= {f"codec.{k}": v for k, v in self.codec.state_dict().items()}
+        for name, tensor in sorted(state.items()):
             digest.update(f"{name} {tuple(tensor.shape)}".encode())
             digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]
+
+
+def _half_middle(block: UNetMidBlock2D, h: Tensor, temb: Tensor) -> tuple[Tensor, Tensor]:
+    """The middle block up to the last nonlinearity of its second ResBlock, and what bypasses the
+    rest of that ResBlock. The order of operations is diffusers' own, so that both halves together
+    equal the block bit for bit."""
+    h = block.resnets[0](h, temb)
+    if block.attentions[0] is not None:
+        h = block.attentions[0](h, temb=temb)
+    resnet = block.resnets[1]
+    out = resnet.conv1(resnet.nonlinearity(resnet.norm1(h)))
+    time = resnet.time_emb_proj(resnet.nonlinearity(temb))[:, :, None, None]
+    if resnet.time_embedding_norm == "scale_shift":
+        scale, shift = time.chunk(2, dim=1)
+        return resnet.norm2(out) * (1 + scale) + shift, h
+    return resnet.norm2(out + time), h
+
+
+def _other_half(block: UNetMidBlock2D, h: Tensor, bypass: Tensor) -> Tensor:
+    """The rest of what `_half_middle` began."""
+    resnet = block.resnets[1]
+    out: Tensor = bypass + resnet.conv2(resnet.nonlinearity(h))
+    return out / resnet.output_scale_factor

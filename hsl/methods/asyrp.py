@@ -12,6 +12,7 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor
 from torch.optim import Optimizer
 
+from hsl.backbones import Tap
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
 from hsl.directions import Direction, ImplicitFunction
 from hsl.encoders.clip import Clip
@@ -66,7 +67,7 @@ class Asyrp(Method):
         zero_init: start f_t from delta h = 0.
         t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
             what is decided before the parts of a face are.
-        backbone, steps, t_edit, t_boost, injection, refine, cache, seed: see `Method`.
+        backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap: see `Method`.
 
     Raises:
         HslError: unknown names, texts whose cosine is not positive, a judge as guide.
@@ -95,8 +96,11 @@ class Asyrp(Method):
         refine: int = 1,
         cache: str | None = None,
         seed: int = 0,
+        tap: Tap = "after",
     ) -> None:
-        super().__init__(backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed)
+        super().__init__(
+            backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap
+        )
         self.automatic_optimization = False
         if (source is None or target is None) and attribute not in TEXTS:
             raise HslError(f"{attribute}: give source and target texts; known: {', '.join(TEXTS)}")

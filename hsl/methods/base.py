@@ -6,7 +6,7 @@ import lightning as L
 import torch
 from torch import Tensor, nn
 
-from hsl.backbones import load
+from hsl.backbones import Tap, load
 from hsl.directions import Direction, provenance
 from hsl.errors import HslError
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
@@ -18,7 +18,8 @@ class Method(L.LightningModule):
     """Finds directions in the h-space of a frozen backbone and edits images with them.
 
     Args:
-        backbone: a name, folder or Hub id for `hsl.backbones.load`.
+        backbone: a name, folder, file or Hub id for `hsl.backbones.load`.
+        tap: where h is read and edited: before, in the middle of, or after the middle block.
         steps: n of the inversion and reverse grids.
         t_edit: edited steps are t >= t_edit; None: the `Intervals` callback finds it.
         t_start: edited steps are t <= t_start; None: all from T are.
@@ -43,10 +44,11 @@ class Method(L.LightningModule):
         refine: int = 1,
         cache: str | None = None,
         seed: int = 0,
+        tap: Tap = "after",
     ) -> None:
         super().__init__()
         self.strict_loading = False  # checkpoints hold directions alone
-        self.backbone = load(backbone)
+        self.backbone = load(backbone, tap)
         try:
             self.grid = self.backbone.schedule.grid(steps)
         except ValueError as error:

@@ -1,0 +1,74 @@
+"""The key map of DDPM files: SDEdit's, DDIM's, and DiffusionCLIP's fine-tuned ones."""
+
+from itertools import count
+
+from hsl.backbones.architecture import Architecture, Entry, KeyMap, Shapes
+from hsl.errors import HslError
+
+MARK = "temb.dense.0.weight"
+
+
+def infer(shapes: Shapes) -> Architecture:
+    """The architecture of a file, from its keys and shapes.
+
+    Raises:
+        HslError: a U-Net without convolutions where it resamples.
+        KeyError: a tensor is missing, without which nothing can be said.
+    """
+    levels = next(i for i in count() if f"down.{i}.block.0.conv1.weight" not in shapes)
+    blocks = next(j for j in count() if f"down.0.block.{j}.conv1.weight" not in shapes)
+    channels = shapes["conv_in.weight"][0]
+    if levels > 1 and "down.0.downsample.conv.weight" not in shapes:
+        raise HslError("a DDPM U-Net that resamples without convolutions: no diffusers U-Net does")
+    return Architecture(
+        family="ddpm",
+        channels=channels,
+        mult=tuple(shapes[f"down.{i}.block.0.conv1.weight"][0] // channels for i in range(levels)),
+        blocks=blocks,
+        attention=tuple(f"down.{i}.attn.0.q.weight" in shapes for i in range(levels)),
+        in_channels=shapes["conv_in.weight"][1],
+        out_channels=shapes["conv_out.weight"][0],
+    )
+
+
+def key_map(a: Architecture) -> KeyMap:
+    """Every tensor of the diffusers U-Net, and where the original file has it. Which of them the
+    U-Net has (a shortcut, say) is left to it."""
+    found: KeyMap = {}
+    last = len(a.mult) - 1
+
+    def pair(target: str, source: str, tail: int = 0) -> None:
+        found[f"{target}.weight"] = Entry(f"{source}.weight", tail=tail)
+        found[f"{target}.bias"] = Entry(f"{source}.bias")
+
+    def resnet(target: str, source: str) -> None:
+        for name in ("norm1", "conv1", "norm2", "conv2"):
+            pair(f"{target}.{name}", f"{source}.{name}")
+        pair(f"{target}.time_emb_proj", f"{source}.temb_proj")
+        pair(f"{target}.conv_shortcut", f"{source}.nin_shortcut")
+
+    def attention(target: str, source: str) -> None:
+        pair(f"{target}.group_norm", f"{source}.norm")
+        for theirs, ours in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")):
+            pair(f"{target}.{theirs}", f"{source}.{ours}", tail=2)
+
+    for target, source in (
+        ("time_embedding.linear_1", "temb.dense.0"),
+        ("time_embedding.linear_2", "temb.dense.1"),
+        ("conv_in", "conv_in"),
+        ("conv_norm_out", "norm_out"),
+        ("conv_out", "conv_out"),
+    ):
+        pair(target, source)
+    for i in range(last + 1):
+        for side, n, level in (("down", a.blocks, i), ("up", a.blocks + 1, last - i)):
+            for j in range(n):
+                resnet(f"{side}_blocks.{level}.resnets.{j}", f"{side}.{i}.block.{j}")
+                if a.attention[i]:
+                    attention(f"{side}_blocks.{level}.attentions.{j}", f"{side}.{i}.attn.{j}")
+        pair(f"down_blocks.{i}.downsamplers.0.conv", f"down.{i}.downsample.conv")
+        pair(f"up_blocks.{last - i}.upsamplers.0.conv", f"up.{i}.upsample.conv")
+    resnet("mid_block.resnets.0", "mid.block_1")
+    attention("mid_block.attentions.0", "mid.attn_1")
+    resnet("mid_block.resnets.1", "mid.block_2")
+    return found

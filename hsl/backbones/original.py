@@ -1,0 +1,237 @@
+"""An original checkpoint file, understood: its architecture, its key map, and what it left open."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from diffusers import UNet2DModel
+from torch import Size, Tensor
+
+from hsl import checkpoints
+from hsl.backbones import adm, ddpm
+from hsl.backbones.architecture import (
+    Architecture,
+    KeyMap,
+    Shapes,
+    Unstated,
+    config,
+    mixed_heads,
+)
+from hsl.backbones.presets import PRESETS
+from hsl.errors import HslError
+from hsl.schedule import Schedule
+
+_FAMILIES = {"ddpm": ddpm, "adm": adm}
+#: Asyrp puts its implicit functions (``layer_0`` ...) into the U-Net, and a class embedding into
+#: unconditional ones; neither belongs to the frozen denoiser.
+_STRAYS = ("layer_", "label_emb.")
+_OTHERS = {
+    "conv1.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
+    "in_layers.0.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
+    "time_embedding.linear_1.weight": "a U-Net in diffusers' layout: give its folder, with its "
+    "config.json, instead",
+    "model.diffusion_model.time_embed.0.weight": "latent diffusion in CompVis' layout: take its "
+    "diffusers folder, e.g. CompVis/ldm-celebahq-256",
+}
+
+
+@dataclass(frozen=True)
+class Original:
+    """A file that was understood. ``tensors`` have the original's names; ``about`` records, as
+    JSON values, what was inferred, told and dropped."""
+
+    tensors: dict[str, Tensor]
+    architecture: Architecture
+    unstated: Unstated
+    keys: KeyMap
+    about: dict[str, Any]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Arguments of the diffusers U-Net."""
+        return config(self.architecture, self.unstated)
+
+    def converted(self) -> Iterator[tuple[str, Tensor]]:
+        """The diffusers U-Net's tensors by name, in float32, one after the other; each original
+        is let go as soon as the last part of it is taken."""
+        left: dict[str, int] = {}
+        for entry in self.keys.values():
+            left[entry.source] = left.get(entry.source, 0) + 1
+        for name, shape in meta_unet(self.config).items():
+            entry = self.keys[name]
+            tensor = entry.take(self.tensors[entry.source], shape, self.unstated)
+            left[entry.source] -= 1
+            if not left[entry.source]:
+                del self.tensors[entry.source]
+            yield name, tensor.float()
+
+    @property
+    def timestep_scale(self) -> float:
+        """What the network sees is t times this."""
+        return 1000 / len(self.schedule) if self.unstated.rescaled else 1.0
+
+    @property
+    def schedule(self) -> Schedule:
+        """The noise schedule it was trained with."""
+        make = Schedule.cosine if self.unstated.schedule == "cosine" else Schedule.linear
+        return make(self.unstated.timesteps or 1000)
+
+
+def understand(
+    path: str | Path,
+    preset: str | None = None,
+    told: Unstated | None = None,
+    part: str | None = None,
+    mapped: bool = False,
+) -> Original:
+    """Read an original checkpoint file and find out what it is.
+
+    Args:
+        path: the file.
+        preset: one of `PRESETS`, whose architecture the file must have; None: the one that has
+            exactly this file's shapes, if there is one.
+        told: what the user says of what the file does not state; it goes before the preset.
+        part: which of several state dicts in the file, e.g. ``4`` or ``model``; None: the moving
+            average (``ema``, or the last of a list), or the only one.
+        mapped: see `hsl.checkpoints.read`.
+
+    Raises:
+        HslError: an unreadable file, no known family, tensors that are missing, unexpected or
+            misshapen, a conflict with the preset, or something that must be told and was not.
+    """
+    path = Path(path)
+    where, state = _weights(path, checkpoints.read(path, mapped), part)
+    return of_state(state, str(path), preset, told, {"source": path.name, "part": where})
+
+
+def of_state(
+    state: Mapping[str, Tensor],
+    name: str,
+    preset: str | None = None,
+    told: Unstated | None = None,
+    about: Mapping[str, Any] | None = None,
+) -> Original:
+    """What `understand` makes of a state dict; ``name`` says in messages where it is from."""
+    tensors = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    dropped = [key for key in tensors if key.startswith(_STRAYS)]
+    for key in dropped:
+        del tensors[key]
+    shapes = {k: tuple(getattr(tensor, "shape", ())) for k, tensor in tensors.items()}
+    family = _FAMILIES["ddpm" if ddpm.MARK in shapes else "adm"]
+    try:
+        architecture = family.infer(shapes)
+    except KeyError as error:
+        raise HslError(f"{name}: incomplete, without {error}; fetch it anew") from error
+    except (IndexError, ZeroDivisionError) as error:
+        raise HslError(f"{name}: its tensors have shapes that no U-Net has") from error
+    except HslError as error:
+        raise HslError(f"{name}: {error}") from error
+    preset, unstated = _facts(name, architecture, preset, told or Unstated())
+    keys = family.key_map(architecture)
+    try:
+        targets = meta_unet(config(architecture, unstated))
+    except HslError as error:
+        raise HslError(f"{name}: {error}") from error
+    _check(name, shapes, keys, targets)
+    keys = {target: keys[target] for target in targets}
+    learned = architecture.out_channels == 2 * architecture.in_channels
+    record = dict(about or {}) | {
+        "family": architecture.family,
+        "preset": preset,
+        "dropped": sorted({key.split(".")[0] for key in dropped}),
+        "learned_variance": learned,
+        **{k: v for k, v in vars(unstated).items() if v is not None},
+    }
+    if mixed_heads(architecture, unstated):
+        record["mixed_heads"] = unstated.heads
+    return Original(tensors, architecture, unstated, keys, record)
+
+
+def meta_unet(arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of a diffusers U-Net, without making them."""
+    with torch.device("meta"):
+        state = UNet2DModel(**arguments).state_dict()
+    return {name: tuple(tensor.shape) for name, tensor in state.items()}
+
+
+def _weights(path: Path, held: Any, part: str | None) -> tuple[str, Mapping[str, Tensor]]:
+    """The state dict to take from what a file holds, and its place in it."""
+    found = dict(checkpoints.state_dicts(held))
+    bare = {w: {k.removeprefix("module.") for k in state} for w, state in found.items()}
+    usable = [w for w, keys in bare.items() if ddpm.MARK in keys or adm.MARK in keys]
+    if part is not None:
+        if part not in usable:
+            raise HslError(f"{path}: no U-Net at {part!r}; there is one at: {_list(usable)}")
+        return part, found[part]
+    if not usable:
+        keys = {key for state in bare.values() for key in state}
+        for mark, what in _OTHERS.items():
+            if mark in keys:
+                raise HslError(f"{path}: holds {what}")
+        shown = _list(sorted(keys)[:3]) if keys else "no tensors"
+        raise HslError(f"{path}: not a U-Net of a known family (holds {shown}); want DDPM, "
+                       "ADM, P2, ILVR or improved-diffusion")  # fmt: skip
+    averaged = [w for w in usable if "ema" in w]
+    if len(averaged) == 1:
+        usable = averaged
+    elif isinstance(held, list | tuple) and all(w.isdecimal() for w in usable):
+        usable = usable[-1:]  # DDIM's [model, optimiser, epoch, step, moving average]
+    if len(usable) > 1:
+        raise HslError(f"{path}: holds several U-Nets: say which by part: {_list(usable)}")
+    return usable[0], found[usable[0]]
+
+
+def _facts(
+    name: str, architecture: Architecture, preset: str | None, told: Unstated
+) -> tuple[str | None, Unstated]:
+    """The preset that the file has, and what it leaves open as told, else as preset."""
+    if preset is None:
+        preset = next((n for n, p in PRESETS.items() if p.architecture == architecture), None)
+    elif preset not in PRESETS:
+        raise HslError(f"preset {preset!r}: want one of {', '.join(PRESETS)}")
+    else:
+        mine, theirs = vars(architecture), vars(PRESETS[preset].architecture)
+        differ = [f"{k} {mine[k]}, not {theirs[k]}" for k in mine if mine[k] != theirs[k]]
+        if differ:
+            raise HslError(f"{name}: not a {preset}: it has {'; '.join(differ)}")
+    unstated = told.filled(PRESETS[preset].unstated) if preset else told
+    if architecture.family == "ddpm":
+        unstated = replace(unstated, qkv=None, heads=None, head_channels=None)
+    if unstated.schedule and unstated.timesteps is None:
+        unstated = replace(unstated, timesteps=1000)
+    missing = unstated.missing(architecture.family)
+    if missing:
+        options = ", ".join("--" + m.replace(" or ", " or --") for m in missing).replace("_", "-")
+        raise HslError(f"{name}: no preset has these shapes, which leave more than one model open: "
+                       f"say {options} to python -m hsl.convert")  # fmt: skip
+    return preset, unstated
+
+
+def _check(
+    name: str,
+    shapes: Shapes,
+    keys: KeyMap,
+    targets: Mapping[str, Size | tuple[int, ...]],
+) -> None:
+    """Refuse a file that does not hold exactly what the U-Net needs."""
+    wanted = {
+        keys[t].source: keys[t].shape(tuple(shape)) for t, shape in targets.items() if t in keys
+    }
+    problems = {
+        "missing": [k for k in wanted if k not in shapes] + [t for t in targets if t not in keys],
+        "unexpected": [k for k in shapes if k not in wanted],
+        "misshapen": [
+            f"{k} {list(shapes[k])} for {list(wanted[k])}"
+            for k in wanted
+            if k in shapes and tuple(shapes[k]) != wanted[k]
+        ],
+    }
+    found = [f"{len(v)} {kind} ({_list(v[:3])})" for kind, v in problems.items() if v]
+    if found:
+        raise HslError(f"{name}: does not fit its family: {'; '.join(found)}; fetch it anew")
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(name or "the file itself" for name in names)

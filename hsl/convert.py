@@ -1,0 +1,179 @@
+"""``python -m hsl.convert``: an original checkpoint file to a diffusers folder in safetensors."""
+
+import argparse
+import hashlib
+import json
+import math
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers import DDPMScheduler, UNet2DModel
+
+from hsl import checkpoints
+from hsl.backbones import PRESETS, Backbone, Unstated, load
+from hsl.backbones.eps_error import Check, check
+from hsl.backbones.original import Original, meta_unet, understand
+from hsl.data.images import load_image
+from hsl.errors import HslError
+from hsl.report import print_table, write_json
+
+EXAMPLE = """examples:
+  python -m hsl.convert celeba_hq.ckpt weights/celeba_hq
+  python -m hsl.convert ffhq_10m.pt weights/ffhq --check face.png
+  python -m hsl.convert model.pt weights/mine --image-size 64 --qkv new --head-channels 32 \\
+      --schedule cosine
+  python -m hsl.convert toyfaces --check face.png
+"""
+
+
+def convert(original: Original, out: Path, name: str, image: Path | None = None) -> Check | None:
+    """Write ``original`` to the folder ``out``, whole or not at all.
+
+    Args:
+        original: a file that was understood.
+        out: folder to make, as `diffusers.DDPMPipeline` and `hsl.backbones.load` read it; what
+            was inferred, told and dropped stands in its ``hsl.json``.
+        name: what the backbone is called.
+        image: of the kind the model was trained on; the conversion is refused if the eps error on
+            it is too large.
+
+    Raises:
+        HslError: ``out`` exists, or the check fails.
+    """
+    if out.exists():
+        raise HslError(f"{out}: exists already; remove it, or give another folder")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+        folder = Path(temporary) / "model"
+        _write(original, folder, name)
+        outcome = None
+        if image is not None:
+            backbone = load(str(folder))
+            backbone.name = name
+            outcome = verify(backbone, image)
+        shutil.move(folder, out)
+    return outcome
+
+
+def verify(backbone: Backbone, image: Path) -> Check:
+    """Print how the eps error on ``image`` compares with a trained model's.
+
+    Raises:
+        HslError: it is far larger.
+    """
+    outcome = check(backbone, load_image(image, backbone.image_size))
+    rows: list[dict[str, Any]] = [
+        {"alpha-bar": level, "eps error": error} for level, error in outcome.errors.items()
+    ]
+    print_table(f"{backbone.name}: mean squared error of eps on {image.name}", rows)
+    print(f"ratio to {outcome.reference}: {outcome.ratio:.3f} (at most {outcome.threshold})")
+    if not outcome.passed or math.isnan(outcome.ratio):
+        raise HslError(
+            f"{backbone.name}: its eps error is {outcome.ratio:.2f} times {outcome.reference}, "
+            f"more than {outcome.threshold}: wrong settings (--qkv, --heads, --schedule), a "
+            "damaged or untrained file, or an image unlike those it was trained on"
+        )
+    return outcome
+
+
+def _write(original: Original, folder: Path, name: str) -> None:
+    unstated, config = original.unstated, original.config
+    with torch.device("meta"):
+        UNet2DModel(**config).save_config(folder / "unet")
+    DDPMScheduler(
+        num_train_timesteps=unstated.timesteps or 1000,
+        beta_schedule="squaredcos_cap_v2" if unstated.schedule == "cosine" else "linear",
+        variance_type="learned_range" if original.about["learned_variance"] else "fixed_small",
+        clip_sample=False,
+    ).save_config(folder / "scheduler")
+    pipeline = {
+        "_class_name": "DDPMPipeline",
+        "_diffusers_version": diffusers.__version__,
+        "scheduler": ["diffusers", "DDPMScheduler"],
+        "unet": ["diffusers", "UNet2DModel"],
+    }
+    (folder / "model_index.json").write_text(json.dumps(pipeline, indent=2) + "\n")
+    about = {"name": name, "image_size": unstated.image_size, "original": original.about}
+    if original.timestep_scale != 1:
+        about["timestep_scale"] = original.timestep_scale
+    if "mixed_heads" in original.about:
+        about["mixed_heads"] = original.about["mixed_heads"]
+    write_json(folder / "hsl.json", about)
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    checkpoints.write(weights, meta_unet(config), original.converted())
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Convert from the command line; the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m hsl.convert",
+        description="Convert an original U-Net file (DDPM, SDEdit, DDIM; ADM, P2, ILVR, "
+        "improved-diffusion) to a diffusers folder. The architecture is read off the file; what "
+        "it does not say comes from a preset with the same shapes, or from the options.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+    )
+    parser.add_argument("original", help="the file; with --check alone, anything hsl loads")
+    parser.add_argument("out", nargs="?", help="folder to make")
+    parser.add_argument("--preset", choices=PRESETS, help="refuse a file of other shapes")
+    parser.add_argument("--part", help="which of several state dicts, e.g. 4 or model")
+    parser.add_argument("--name", help="of the backbone (default: the folder's)")
+    parser.add_argument("--image-size", type=int, help="pixels along a side")
+    parser.add_argument("--qkv", choices=["legacy", "new"], help="legacy: heads first")
+    heads = parser.add_mutually_exclusive_group()
+    heads.add_argument("--heads", type=int, help="attention heads, the same at every width")
+    heads.add_argument("--head-channels", type=int, help="width of an attention head")
+    parser.add_argument("--schedule", choices=["linear", "cosine"], help="of the noise")
+    parser.add_argument("--timesteps", type=int, help="of the schedule (default: 1000)")
+    parser.add_argument(
+        "--rescaled", action="store_true", default=None, help="the network sees t*1000/timesteps"
+    )
+    parser.add_argument(
+        "--check", type=Path, metavar="IMAGE", help="refuse a model whose eps error is too large"
+    )
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+        if unknown:
+            raise HslError(f"unknown option {unknown[0]}; see python -m hsl.convert --help")
+        run(options)
+    except (HslError, argparse.ArgumentError, OSError) as error:
+        print(f"hsl.convert: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do what the command line asks for; the last line printed is the folder's path."""
+    told = Unstated(**{k: getattr(options, k) for k in vars(Unstated())})
+    for key, value in vars(told).items():
+        if isinstance(value, int) and value < 1:
+            raise HslError(f"--{key.replace('_', '-')} {value}: want at least 1")
+    if options.out is None:
+        if options.check is None:
+            raise HslError("say where to write: python -m hsl.convert ORIGINAL OUT")
+        verify(load(options.original, preset=options.preset, told=told), options.check)
+        return
+    source, out = Path(options.original), Path(options.out)
+    if source.is_dir():
+        raise HslError(f"{source}: is a folder; want an original file (hsl loads folders as is)")
+    original = understand(source, options.preset, told, options.part, mapped=True)
+    original.about["sha256"] = _sha256(source)
+    convert(original, out, options.name or out.name, options.check)
+    shown = {k: v for k, v in original.about.items() if v not in (None, [], "")}
+    print(", ".join(f"{key}: {value}" for key, value in shown.items()))
+    print(out)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
