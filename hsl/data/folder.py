@@ -1,193 +1,163 @@
-"""Images of a folder, or of a data set on the Hub, for training, validation and test."""
+"""Any folder of images, or any data set of the Hub."""
 
-import hashlib
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
 
-import torch
-from datasets import Image as HubImage
-from datasets import load_dataset
-from lightning import LightningDataModule
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
-
-from hsl.data.images import image_files, load_image
+from hsl.data.files import Found, image_files
+from hsl.data.hub import SPLIT_NAMES, is_data_set, open_hub
+from hsl.data.index import Row
+from hsl.data.items import SPLITS, Split, check_split
+from hsl.data.labels import of_classes, of_pairs, read_csv
+from hsl.data.module import SourceDataModule
+from hsl.data.selection import Part, Source
 from hsl.errors import HslError
-from hsl.types import Batch
-
-SPLITS = ("train", "validation", "test")
-#: Reads image i, gives its file's bytes, and a name for each image.
-Source = tuple[Callable[[int], Tensor], Callable[[int], bytes], list[str]]
 
 
-class Item(NamedTuple):
-    """An image ``[3, S, S]`` in [-1, 1], its number, and where it came from."""
-
-    image: Tensor
-    number: int
-    path: str
-
-
-class Images(Dataset[Item]):
-    """Images that are read when they are asked for.
+class FolderSource(Source):
+    """Image files.
 
     Args:
-        read: gives image ``i`` as ``[3, S, S]``.
-        numbers: which images, by their numbers in the source.
-        paths: a name for each image of the source.
+        folders: where they were found.
+        found: the files, in order.
+        splits: of each file; None: by hash.
+        names: of the labels.
+        labels: of each file; None: no labels.
     """
-
-    def __init__(
-        self, read: Callable[[int], Tensor], numbers: Sequence[int], paths: Sequence[str]
-    ) -> None:
-        self.read, self.numbers, self.paths = read, list(numbers), paths
-
-    def __len__(self) -> int:
-        return len(self.numbers)
-
-    def __getitem__(self, i: int) -> Item:
-        number = self.numbers[i]
-        return Item(self.read(number), number, self.paths[number])
-
-
-def collate(items: Sequence[Item]) -> Batch:
-    """Stack images into a batch without labels."""
-    images, numbers, paths = zip(*items, strict=True)
-    labels = torch.zeros(len(items), 0)
-    return Batch(torch.stack(images), labels, torch.tensor(numbers), list(paths))
-
-
-class ImagesDataModule(LightningDataModule):
-    """Unlabelled images, split by a hash of their content: 80% train, 10% validation, 10% test.
-
-    So an image stays in its split when others are added, and copies of it do too.
-
-    Args:
-        source: a folder (searched with its subfolders), or a Hub id of a data set.
-        size: height and width in pixels.
-        train, validation, test: at most so many images of each split; None: all.
-        batch_size: images in a batch.
-        num_workers: worker processes of each loader.
-        column: of a Hub data set, the one that holds the images.
-        seed: seed of the order of the training images.
-
-    Raises:
-        HslError: no such folder or data set, no images, or a split that is left empty.
-    """
-
-    #: Images come without labels.
-    names: tuple[str, ...] = ()
 
     def __init__(
         self,
-        source: str,
+        folders: Iterable[Path],
+        found: Sequence[Found],
+        splits: Sequence[Split | None],
+        names: Sequence[str] = (),
+        labels: Sequence[tuple[float, ...]] | None = None,
+    ) -> None:
+        super().__init__(("folder", *(str(folder.resolve()) for folder in folders)), names)
+        labels = [()] * len(found) if labels is None else labels
+        self._rows: dict[Split | None, list[Row]] = {}
+        for i, (file, split, values) in enumerate(zip(found, splits, labels, strict=True)):
+            row = Row(i, str(file.path), values, file.path, file.stamp)
+            self._rows.setdefault(split, []).append(row)
+
+    def parts(self) -> list[Part]:
+        return [Part(split, rows) for split, rows in self._rows.items()]
+
+    def read(self, key: Any) -> bytes:
+        return Path(key).read_bytes()
+
+
+class ImagesDataModule(SourceDataModule):
+    """Images of a folder, or of a data set on the Hub.
+
+    Args:
+        source: a folder (searched with its subfolders; ``train``, ``validation`` or ``val``, and
+            ``test`` in it are its splits); a folder for each split,
+            ``{"train": "a", "test": "b"}``; a Hub id; or a folder with a data set in the Hub's
+            formats.
+        labels: None: no labels; ``folders``: the subfolders (of each split) are classes, and each
+            class is a label; ``columns``: of a Hub data set, its columns of truth values and of
+            classes; a CSV file, see `read_csv`; or a pair of subfolders with and without each
+            label, ``{"Smiling": ["happy", "neutral"]}``.
+        column: of a Hub data set, the one that holds the images.
+        config: of a Hub data set, which of its configurations.
+        streaming: of a Hub data set, fetch only the images that are asked for, which are kept;
+            then ``train``, ``validation`` and ``test`` must be numbers.
+        size, train, validation, test, batch_size, common: as of `SourceDataModule`.
+
+    Raises:
+        HslError: as `SourceDataModule`; a folder beside images that belong to no split; labels
+            that do not fit the images.
+    """
+
+    def __init__(
+        self,
+        source: str | dict[str, str],
         size: int = 256,
         train: int | None = 100,
         validation: int | None = 16,
         test: int | None = 64,
         batch_size: int = 1,
-        num_workers: int = 4,
+        labels: str | dict[str, list[str]] | None = None,
         column: str = "image",
-        seed: int = 0,
+        config: str | None = None,
+        streaming: bool = False,
+        **common: Any,
     ) -> None:
-        super().__init__()
-        self.source, self.size, self.column, self.seed = source, size, column, seed
-        self.counts = dict(zip(SPLITS, (train, validation, test), strict=True))
-        self.batch_size, self.num_workers = batch_size, num_workers
-        self._sets: dict[str, Images] | None = None
-
-    def sets(self) -> dict[str, Images]:
-        """The data set of each split."""
-        if self._sets is None:
-            folder = Path(self.source).expanduser()
-            read, contents, paths = self._folder(folder) if folder.exists() else self._hub()
-            members: dict[str, list[int]] = {split: [] for split in SPLITS}
-            for number in range(len(paths)):
-                split = split_of(contents(number))
-                wanted = self.counts[split]
-                if wanted is None or len(members[split]) < wanted:
-                    members[split].append(number)
-                elif all(n is not None and len(members[s]) >= n for s, n in self.counts.items()):
-                    break
-            for split, numbers in members.items():
-                if not numbers and self.counts[split] != 0:
-                    raise HslError(
-                        f"{self.source}: {len(paths)} images leave none for {split}; "
-                        f"add images, or set {split} to 0"
-                    )
-            self._sets = {split: Images(read, n, paths) for split, n in members.items()}
-        return self._sets
-
-    def train_dataloader(self) -> DataLoader[Item]:
-        """Training images, shuffled by ``seed``."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return self._loader("train", shuffle=True, generator=generator)
-
-    def val_dataloader(self) -> DataLoader[Item]:
-        """Validation images, in order."""
-        return self._loader("validation")
-
-    def test_dataloader(self) -> DataLoader[Item]:
-        """Test images, in order."""
-        return self._loader("test")
-
-    def predict_dataloader(self) -> DataLoader[Item]:
-        """Training images, in order."""
-        return self._loader("train")
-
-    def _loader(
-        self, split: str, shuffle: bool = False, generator: torch.Generator | None = None
-    ) -> DataLoader[Item]:
-        return DataLoader(
-            self.sets()[split],
-            batch_size=self.batch_size,  # by name: Lightning builds loaders anew
-            shuffle=shuffle,
-            num_workers=self.num_workers,
-            collate_fn=collate,
-            generator=generator,
-            pin_memory=torch.cuda.is_available(),
-            persistent_workers=self.num_workers > 0,
+        super().__init__(
+            size=size,
+            train=train,
+            validation=validation,
+            test=test,
+            batch_size=batch_size,
+            **common,
         )
+        self.source, self.labels, self.column, self.config = source, labels, column, config
+        self.streaming = streaming
+        if streaming:
+            self.require_counts()
 
-    def _folder(self, folder: Path) -> Source:
-        files = image_files(folder)
+    def open(self) -> Source:
+        """A folder where there is one, else the Hub."""
+        if isinstance(self.source, str) and on_hub(self.source):
+            if self.labels not in (None, "columns"):
+                raise HslError(
+                    f"{self.source}: labels of a Hub data set are its columns: set labels to "
+                    "columns, or take a folder of images"
+                )
+            given, labels = self.split == "given", self.labels is not None
+            return open_hub(self.source, self.column, self.config, labels, given, self.streaming)
+        if self.streaming:
+            raise HslError(f"{self.source}: streaming is for data sets of the Hub, not for folders")
+        folders, found, splits, names = _files(self.source, self.split == "given")
+        columns, labels_of = self._labels(names, found)
+        return FolderSource(folders, found, splits, columns, labels_of)
 
-        def read(i: int) -> Tensor:
-            return load_image(files[i], self.size)
+    def _labels(
+        self, names: Sequence[str], found: Sequence[Found]
+    ) -> tuple[tuple[str, ...], list[tuple[float, ...]] | None]:
+        """Names of labels, and their values for files, ``names`` being their paths in a split."""
+        if self.labels is None:
+            return (), None
+        if isinstance(self.labels, Mapping):
+            return of_pairs(names, self.labels)
+        if self.labels == "folders":
+            return of_classes(names)
+        if Path(self.labels).suffix.lower() != ".csv":
+            raise HslError(f"labels={self.labels!r}: want folders, columns (Hub) or a .csv file")
+        table = read_csv(Path(self.labels).expanduser())
+        return table.names, table.of([file.name for file in found])
 
-        def contents(i: int) -> bytes:
-            return files[i].read_bytes()
 
-        return read, contents, [str(path) for path in files]
+def on_hub(source: str) -> bool:
+    """Whether a source is to be loaded as the Hub's data sets are."""
+    folder = Path(source).expanduser()
+    return not folder.exists() or is_data_set(folder)
 
-    def _hub(self) -> Source:
-        try:
-            rows = load_dataset(self.source, split="train")
-        except Exception as error:  # the library raises its own, the Hub's and OS errors
+
+def _files(
+    source: str | Mapping[str, str], given: bool
+) -> tuple[list[Path], list[Found], list[Split | None], list[str]]:
+    """Folders, files, the split of each file, and its path within its split."""
+    if isinstance(source, str):
+        folder = Path(source).expanduser()
+        if not folder.is_dir():
+            raise HslError(f"{source}: is a file; give its folder")
+        found = image_files(folder)
+        parts = [PurePosixPath(file.name).parts for file in found]
+        splits = [SPLIT_NAMES.get(p[0].lower()) if len(p) > 1 else None for p in parts]
+        if not given or "train" not in splits:
+            return [folder], found, [None] * len(found), [file.name for file in found]
+        if None in splits:
             raise HslError(
-                f"{self.source}: no such folder here, and the Hub could not be reached or has "
-                f"no such data set ({type(error).__name__}); check the name and the network"
-            ) from error
-        if self.column not in rows.column_names:
-            known = ", ".join(rows.column_names)
-            raise HslError(f"{self.source}: no column {self.column!r}; there are {known}")
-        raw = rows.cast_column(self.column, HubImage(decode=False))
-
-        paths = [f"{self.source}/{i}" for i in range(len(rows))]
-
-        def contents(i: int) -> bytes:
-            row = raw[i][self.column]
-            content: bytes = row["bytes"] or Path(row["path"]).read_bytes()
-            return content
-
-        def read(i: int) -> Tensor:
-            return load_image(Path(paths[i]), self.size, contents(i))
-
-        return read, contents, paths
-
-
-def split_of(content: bytes) -> str:
-    """The split of an image, from the SHA-256 of its file: 80%, 10%, 10%."""
-    tenth = hashlib.sha256(content).digest()[0] * 10 // 256
-    return SPLITS[max(tenth - 7, 0)]
+                f"{found[splits.index(None)].path}: lies outside the folders train, validation "
+                "and test; move it, or set split to hash"
+            )
+        return [folder], found, splits, ["/".join(p[1:]) for p in parts]
+    folders = {check_split(split): Path(path).expanduser() for split, path in source.items()}
+    if "train" not in folders:
+        raise HslError(f"source={dict(source)}: name a folder for train")
+    several = {split: image_files(folders[split]) for split in SPLITS if split in folders}
+    found = [file for files in several.values() for file in files]
+    splits = [split if given else None for split, files in several.items() for _ in files]
+    return list(folders.values()), found, splits, [file.name for file in found]

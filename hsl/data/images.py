@@ -1,20 +1,27 @@
 """Image files: read any that Pillow reads, as square tensors in [-1, 1]; write PNG."""
 
 import io
-import re
+import math
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from hsl.data.files import image_files
+from hsl.data.transforms import Transform
 from hsl.errors import HslError
 from hsl.report import replacing
 
-#: Files of a folder that are taken for images.
-SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm"})
+#: What is decoded, whatever a file's name says. Pillow knows formats that start other programs.
+FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
+
+
+class Undecodable(HslError):
+    """A file that is no image, or not a whole one."""
 
 
 def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Tensor, list[str]]:
@@ -32,8 +39,7 @@ def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Te
         HslError: a path that does not exist, a folder without images, a file that does not
             decode or has more pixels than Pillow's limit, no path at all, ``size`` below 1.
     """
-    if size < 1:
-        raise HslError(f"size={size}: images need at least 1 pixel")
+    transform = Transform(size)
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     files: dict[Path, str] = {}
     for path in map(Path, given):
@@ -41,7 +47,7 @@ def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Te
             files.setdefault(file.resolve(), name)
     if not files:
         raise HslError("no images: give at least one file or folder")
-    images = torch.stack([load_image(file, size) for file in files])
+    images = torch.stack([transform(decode(file, str(file))) for file in files])
     return images, distinct(files.values())
 
 
@@ -68,26 +74,10 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
     """Image files of a path, each with its name."""
     if not path.exists():
         raise HslError(f"{path}: there is no such file or folder")
-    if not path.is_dir():
+    if path.is_dir():
+        yield from ((file.path, file.name) for file in image_files(path))
+    else:
         yield path, path.name
-        return
-    inside = [
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in SUFFIXES
-        and file.is_file()
-        and not any(part.startswith(".") for part in file.relative_to(path).parts)
-    ]
-    if not inside:
-        raise HslError(f"{path}: no images in this folder ({', '.join(sorted(SUFFIXES))})")
-    names = {file: file.relative_to(path).as_posix() for file in inside}
-    yield from sorted(names.items(), key=lambda item: _natural(item[1]))
-
-
-def _natural(name: str) -> list[tuple[bool, int, str]]:
-    """Sort key: runs of digits compare as numbers."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts]
 
 
 def distinct(names: Iterable[str]) -> list[str]:
@@ -102,33 +92,49 @@ def distinct(names: Iterable[str]) -> list[str]:
     return list(result)
 
 
-def image_files(folder: Path) -> list[Path]:
-    """The image files of a folder and its subfolders, in natural order.
-
-    Raises:
-        HslError: there are none.
-    """
-    return [file for file, _ in _files(folder)]
-
-
 def load_image(path: Path, size: int, content: bytes | None = None) -> Tensor:
     """One image, ``[3, size, size]`` in [-1, 1]; from ``content`` if it is given, ``path`` being
     then its name.
 
     Raises:
-        HslError: it does not decode, or has more pixels than Pillow's limit.
+        HslError: as `decode`.
+    """
+    return Transform(size)(decode(content if content is not None else path, str(path)))
+
+
+def decode(content: bytes | Path, name: str) -> Image.Image:
+    """An image as 8-bit RGB: turned as its EXIF says, over white where it is transparent; the
+    first of several frames. 16 bits become 8 by rounding.
+
+    Args:
+        content: of an image file, or the path of one.
+        name: what messages call it.
+
+    Raises:
+        Undecodable: it does not decode, or not to its end.
+        HslError: it has more pixels than Pillow takes for harmless (179 million).
     """
     try:
-        with Image.open(path if content is None else io.BytesIO(content)) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            square = ImageOps.fit(_rgb(upright), (size, size), Image.Resampling.LANCZOS)
+        data = io.BytesIO(content) if isinstance(content, bytes) else content
+        with Image.open(data, formats=FORMATS) as opened:
+            opened.load()
+            upright: Image.Image = opened
+            with suppress(Exception):  # damaged EXIF says nothing about the pixels
+                upright = ImageOps.exif_transpose(opened)
+            return _rgb(upright)
     except Image.DecompressionBombError as error:
-        raise HslError(f"{path}: too many pixels to be a photograph; make it smaller") from error
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf) / 1e6
+        raise HslError(
+            f"{name}: too many pixels for a photograph (over {limit:.0f} million); "
+            "remove it or make it smaller"
+        ) from error
     except Exception as error:  # Pillow's decoders raise anything, struct.error and SyntaxError too
-        reason = str(error).partition("\n")[0]
-        raise HslError(f"{path}: does not decode as an image ({reason})") from error
-    pixels = torch.from_numpy(np.array(square, dtype=np.float32))
-    return pixels.permute(2, 0, 1).contiguous() / 127.5 - 1
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, UnidentifiedImageError):
+            reason = "of no known format"
+        elif isinstance(error, OSError) and error.strerror:
+            raise Undecodable(f"{name}: cannot be read ({error.strerror})") from error
+        raise Undecodable(f"{name}: does not decode as an image ({reason})") from error
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -1,0 +1,214 @@
+"""Data sets of the Hugging Face Hub, or in its formats in a folder."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+from datasets import ClassLabel, load_dataset
+from datasets import Image as HubImage
+from datasets import Value as HubValue
+
+from hsl.data.index import Row
+from hsl.data.items import SPLITS, Split
+from hsl.data.selection import Part, Source
+from hsl.data.stream import Stream
+from hsl.errors import HslError
+
+_AT_ONCE = 1000  # rows whose labels are read together
+#: What splits are called.
+SPLIT_NAMES: dict[str, Split] = {
+    "train": "train", "training": "train",
+    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
+    "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+def is_data_set(folder: Path) -> bool:
+    """Whether a folder holds a data set in the Hub's formats: Parquet, or saved to disk."""
+    parquet = (path for pattern in ("*.parquet", "*/*.parquet") for path in folder.glob(pattern))
+    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    return saved or next(parquet, None) is not None
+
+
+def open_hub(
+    name: str,
+    column: str = "image",
+    config: str | None = None,
+    labels: bool | Sequence[str] = False,
+    given: bool = True,
+    streaming: bool = False,
+) -> Source:
+    """A data set as a source.
+
+    An image's index is ``row * n + i`` for the i-th of n splits, so it does not depend on how long
+    the other splits are.
+
+    Args:
+        name: a Hub id, or a folder (see `is_data_set`).
+        column: the one that holds the images.
+        config: which of the data set's configurations.
+        labels: True: every column of truth values or of classes (each class a label); or the
+            names of columns.
+        given: keep the data set's splits.
+        streaming: fetch images one by one instead of the whole data set.
+
+    Raises:
+        HslError: it cannot be had, or lacks a column.
+    """
+    loaded = _load(name, config, streaming)
+    alone = len(loaded) == 1
+    known = {part: SPLIT_NAMES.get(part) for part in loaded}
+    parts = sorted((p for p in loaded if alone or known[p]), key=lambda p: (_order(known[p]), p))
+    if not parts:
+        raise HslError(f"{name}: no split train, validation or test among {', '.join(loaded)}")
+    features = loaded[parts[0]].features
+    if column not in features:
+        raise HslError(f"{name}: no column {column!r}; there are {', '.join(features)}")
+    labelled = Columns(name, features, labels)
+    raw = {
+        (part, known[part] if given else None): loaded[part].cast_column(
+            column, HubImage(decode=False)
+        )
+        for part in parts
+    }
+    where = str(Path(name).resolve()) if Path(name).exists() else name
+    identity = ("stream" if streaming else "hub", where, config, column)
+    return (HubStream if streaming else HubSource)(identity, name, raw, column, labelled)
+
+
+class Columns:
+    """The columns of a data set that are labels.
+
+    Raises:
+        HslError: there are none of those wanted, or a row has no value.
+    """
+
+    def __init__(
+        self, data_set: str, features: Mapping[str, Any], wanted: bool | Sequence[str]
+    ) -> None:
+        self.data_set = data_set
+        names = [n for n, f in features.items() if _is_label(f)] if wanted is True else wanted or ()
+        missing = [name for name in names if name not in features]
+        if missing or (wanted is True and not names):
+            what = ", ".join(missing[:3]) or "of truth values or classes"
+            raise HslError(f"{data_set}: no column {what}; there are {', '.join(features)}")
+        self.columns = {name: features[name] for name in names}
+        classes = {name: getattr(f, "names", None) for name, f in self.columns.items()}
+        self.names = [label for name, several in classes.items() for label in several or [name]]
+        if len(set(self.names)) < len(self.names):
+            raise HslError(f"{data_set}: two of its columns have a label of the same name")
+
+    def of(self, row: Mapping[str, Any]) -> tuple[float, ...]:
+        """The labels of a row."""
+        values: list[float] = []
+        for name, feature in self.columns.items():
+            value = row[name]
+            n = feature.num_classes if isinstance(feature, ClassLabel) else None
+            if value is None or value not in (range(n) if n else (-1, 0, 1)):
+                raise HslError(f"{self.data_set}: {name} is {value} in a row, which is no label")
+            values += [float(value == i) for i in range(n)] if n else [float(value > 0)]
+        return tuple(values)
+
+
+class _HubRows:
+    """The rows of one split, their labels read without the images."""
+
+    def __init__(self, source: "HubSource", place: int) -> None:
+        self.source, self.place = source, place
+        (self.part, _), self.rows = list(source.raw.items())[place]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __iter__(self) -> Iterator[Row]:
+        columns, n = self.source.columns, len(self.source.raw)
+        stamp = _stamp(self.rows)
+        wanted = list(columns.columns)
+        slim = self.rows.select_columns(wanted) if wanted else None
+        for start in range(0, len(self.rows), _AT_ONCE):
+            block = slim[start : start + _AT_ONCE] if slim is not None else {}
+            for i in range(start, min(start + _AT_ONCE, len(self.rows))):
+                labels = columns.of({name: block[name][i - start] for name in wanted})
+                path = f"{self.source.name}/{self.part}/{i}"
+                yield Row(i * n + self.place, path, labels, (self.place, i), stamp)
+
+
+class HubSource(Source):
+    """A data set that is here as a whole."""
+
+    def __init__(
+        self,
+        identity: Sequence[str | None],
+        name: str,
+        raw: dict[tuple[str, Split | None], Any],
+        column: str,
+        columns: Columns,
+    ) -> None:
+        super().__init__(identity, columns.names)
+        self.name, self.raw, self.column, self.columns = name, raw, column, columns
+        self._splits = list(raw.values())
+
+    def parts(self) -> list[Part]:
+        return [Part(split, _HubRows(self, place)) for place, (_, split) in enumerate(self.raw)]
+
+    def read(self, key: Any) -> bytes:
+        place, row = key
+        return _content(self._splits[place][row][self.column])
+
+
+class HubStream(Stream):
+    """A data set whose rows come one by one."""
+
+    def __init__(
+        self,
+        identity: Sequence[str | None],
+        name: str,
+        raw: dict[tuple[str, Split | None], Any],
+        column: str,
+        columns: Columns,
+    ) -> None:
+        super().__init__(identity, columns.names)
+        self.name, self.raw, self.column, self.columns = name, raw, column, columns
+
+    def parts(self) -> list[Part]:
+        return [Part(split, self._rows(place)) for place, (_, split) in enumerate(self.raw)]
+
+    def _rows(self, place: int) -> Iterator[Row]:
+        (part, _), rows = list(self.raw.items())[place]
+        for i, row in enumerate(rows):
+            number, path = i * len(self.raw) + place, f"{self.name}/{part}/{i}"
+            yield Row(number, path, self.columns.of(row), _content(row[self.column]), None)
+
+
+def _load(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
+    try:
+        return dict(load_dataset(name, config, streaming=streaming))
+    except Exception as error:  # the library raises its own, the Hub's and OS errors
+        raise HslError(
+            f"{name}: no folder of images here, and the Hub could not be reached or has "
+            f"no such data set ({type(error).__name__}); check the name and the network"
+        ) from error
+
+
+def _order(split: Split | None) -> int:
+    return SPLITS.index(split) if split else len(SPLITS)
+
+
+def _is_label(feature: Any) -> bool:
+    truth = isinstance(feature, HubValue) and feature.dtype == "bool"
+    return truth or isinstance(feature, ClassLabel)
+
+
+def _stamp(rows: Any) -> str | None:
+    """Changes when the files of a data set do; None for one in memory."""
+    files = [Path(file["filename"]).stat() for file in rows.cache_files]
+    return " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in files) or None
+
+
+def _content(image: Mapping[str, Any]) -> bytes:
+    """The file of an image: within the row, or beside it."""
+    if image["bytes"] is not None:
+        return bytes(image["bytes"])
+    with fsspec.open(image["path"], "rb") as file:
+        return bytes(file.read())

@@ -1,0 +1,157 @@
+"""Which images of a source make up the training, validation and test sets."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_warn
+
+from hsl.data.index import Entry, Index, Row
+from hsl.data.items import SPLITS, Split
+from hsl.errors import HslError
+
+_AT_ONCE = 64  # images that are looked at before it is asked whether there are enough
+_LISTED = 20  # lines of a report
+
+
+class Part(NamedTuple):
+    """Images of a source in order, and the split that the source says they belong to."""
+
+    split: Split | None
+    rows: Iterable[Row]
+
+
+class Source(ABC):
+    """Where images come from.
+
+    Args:
+        identity: JSON values that tell this source from all others.
+        names: of the labels.
+    """
+
+    def __init__(self, identity: Sequence[str | None], names: Sequence[str] = ()) -> None:
+        self.identity, self.names = tuple(identity), tuple(names)
+
+    @abstractmethod
+    def parts(self) -> list[Part]:
+        """The images, in an order that is always the same."""
+
+    @abstractmethod
+    def read(self, key: Any) -> bytes:
+        """The content of an image's file, by `Row.key`."""
+
+
+class Selection(NamedTuple):
+    """The rows of each split, with what was found out about each; ``skipped``: a line for every
+    image that does not decode; ``duplicates``: pairs of paths with the same content, and whether
+    they lie in different splits."""
+
+    rows: dict[Split, list[Row]]
+    entries: dict[Split, list[Entry]]
+    skipped: list[str]
+    duplicates: list[tuple[str, str, bool]]
+
+
+def split_of(digest: str) -> Split:
+    """The split of an image, from the SHA-256 of its file: 80%, 10%, 10%."""
+    tenth = int(digest[:2], 16) * 10 // 256
+    return SPLITS[max(tenth - 7, 0)]
+
+
+def select(
+    source: Source,
+    counts: Mapping[Split, int | None],
+    where: Mapping[Split, Mapping[str, int]],
+    index: Index,
+    strict: bool = False,
+    progress: Callable[[Iterable[Row]], Iterable[Row]] = iter,
+) -> Selection:
+    """Take the first ``counts`` images (None: all) of each split that have the labels ``where``.
+
+    The splits are the source's own. What it lacks is taken from its training images, or from all
+    of them where it has no splits, by a hash of each image's file: so an image stays in its split
+    when others are added, and copies of it go with it.
+
+    Raises:
+        HslError: a split is left empty; an image has too many pixels; with ``strict``, one does
+            not decode.
+    """
+    found = Selection({s: [] for s in SPLITS}, {s: [] for s in SPLITS}, [], [])
+    columns = {s: _columns(source.names, where.get(s, {})) for s in SPLITS}
+    first: dict[str, tuple[str, Split]] = {}
+
+    def wants(split: Split, row: Row) -> bool:
+        return all(row.labels[column] == value for column, value in columns[split])
+
+    def full(split: Split) -> bool:
+        wanted = counts[split]
+        return wanted is not None and len(found.rows[split]) >= wanted
+
+    parts = source.parts()
+    given = {part.split for part in parts} - {None}
+    seen = 0
+    try:
+        for part in parts:
+            hashed = part.split is None or part.split == "train"
+            fed = [s for s in SPLITS if s == part.split or (hashed and s not in given)]
+            rows = (r for r in progress(part.rows) if any(wants(s, r) for s in fed))
+            while not all(map(full, fed)) and (several := list(islice(rows, _AT_ONCE))):
+                for row, entry in zip(several, index.entries(several, source.read), strict=True):
+                    seen += 1
+                    if entry.error is not None:
+                        if strict:
+                            raise HslError(f"{entry.error}; mend or remove it, or set strict=false")
+                        found.skipped.append(entry.error)
+                        continue
+                    by_hash = split_of(entry.digest)
+                    split = by_hash if by_hash in fed else (part.split or by_hash)
+                    if full(split) or not wants(split, row):
+                        continue
+                    found.rows[split].append(row)
+                    found.entries[split].append(entry)
+                    path, other = first.setdefault(entry.digest, (row.path, split))
+                    if path != row.path:
+                        found.duplicates.append((row.path, path, split != other))
+    finally:
+        index.save()
+    for split in SPLITS:
+        if not found.rows[split] and counts[split] != 0:
+            asked = f" with {dict(where[split])}" if where.get(split) else ""
+            bad = f", {len(found.skipped)} of them broken" if found.skipped else ""
+            raise HslError(
+                f"{seen} images{bad}, but none for {split}{asked}: "
+                f"add images, ask for others, or set {split} to 0"
+            )
+    return found
+
+
+def report(found: Selection) -> None:
+    """Warn, on the first rank, of what was skipped and of duplicates, and list them."""
+    if found.skipped:
+        total = len(found.skipped) + sum(map(len, found.rows.values()))
+        _warn(f"{len(found.skipped)} of {total} images are broken and left out", found.skipped)
+    for across, where in ((True, "in different splits"), (False, "in the same split")):
+        pairs = [f"{one} = {other}" for one, other, is_across in found.duplicates
+                 if is_across == across]  # fmt: skip
+        if pairs:
+            _warn(f"{len(pairs)} images occur more than once, {where}", pairs)
+
+
+def _warn(title: str, lines: Sequence[str]) -> None:
+    more = len(lines) - _LISTED
+    rest = [f"and {more} more (python -m hsl.data describe lists all)"] if more > 0 else []
+    text = "\n  ".join([f"{title}:", *lines[:_LISTED], *rest])
+    # a file's name need not be text
+    rank_zero_warn(text.encode("utf-8", "replace").decode("utf-8"))
+
+
+def _columns(names: Sequence[str], labels: Mapping[str, int]) -> list[tuple[int, float]]:
+    """Columns and values of the labels that are asked for."""
+    for name, value in labels.items():
+        if name not in names:
+            known = ", ".join(names) or "none"
+            raise HslError(f"where: no label {name!r}; there are {known}")
+        if value not in (0, 1):
+            raise HslError(f"where: {name}={value}: want 0 or 1")
+    return [(names.index(name), float(value)) for name, value in labels.items()]
