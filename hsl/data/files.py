@@ -2,6 +2,7 @@
 
 import os
 import re
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -49,21 +50,20 @@ def _walk(folder: Path, prefix: str, seen: set[tuple[int, int]]) -> Iterator[Fou
     seen.add((here.st_dev, here.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
-            name = prefix + entry.name
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
-                yield from _walk(Path(entry.path), f"{name}/", seen)
-            elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:
-                yield Found(Path(entry.path), name, _stamp(entry))
-
-
-def _stamp(entry: os.DirEntry[str]) -> str:
-    try:
-        status = entry.stat()
-    except OSError:  # a link that leads nowhere, or round in a ring
-        return ""
-    return f"{status.st_size} {status.st_mtime_ns}"
+            name, path = prefix + entry.name, Path(entry.path)
+            try:
+                status = entry.stat()
+            except OSError:  # a link that leads nowhere, or round in a ring
+                status = None
+            if status is not None and stat.S_ISDIR(status.st_mode):
+                yield from _walk(path, f"{name}/", seen)
+            elif path.suffix.lower() in SUFFIXES:
+                if status is None:
+                    yield Found(path, name, "")
+                elif stat.S_ISREG(status.st_mode):  # reading a pipe may never end
+                    yield Found(path, name, f"{status.st_size} {status.st_mtime_ns}")
 
 
 def natural(name: str) -> list[tuple[bool, int, str]]:

@@ -1,0 +1,57 @@
+"""Renders the images of `hsl.data.sampled` by the backbone that is edited."""
+
+import lightning as L
+import torch
+from torch import Tensor
+
+from hsl.callbacks.common import in_pieces, method_of
+from hsl.data.sampled import SampledDataModule
+from hsl.methods.base import Method
+from hsl.process import SeededNoise, last, reverse
+from hsl.progress import track
+from hsl.store import key_of
+
+_X_T = 1000  # the timestep whose noise is x_T, as in `python -m hsl.edit --seeds`
+
+
+class Sampled(L.Callback):
+    """Lets a `SampledDataModule` sample its images, when it is asked for them: by the method's
+    backbone and grid, deterministically (eta 0), and each once where the method has a cache.
+
+    Does nothing with other data.
+
+    Args:
+        batch: images that are sampled at once.
+    """
+
+    def __init__(self, batch: int = 16) -> None:
+        self.batch = batch
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Tell the data module how; the backbone is not on its device yet."""
+        data = getattr(trainer, "datamodule", None)
+        if isinstance(data, SampledDataModule):
+            method = method_of(pl_module)
+            data.render = lambda seeds: render(method, seeds, self.batch)
+
+
+@torch.no_grad()
+def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
+    """The images of ``seeds [N]``, ``[N, 3, S, S]`` in [-1, 1] on the CPU."""
+    backbone, grid = method.backbone, method.grid
+    keys = [key_of("sampled", backbone.hash, grid, seed) for seed in seeds.tolist()]
+
+    def compute(rows: list[int]) -> list[dict[str, Tensor]]:
+        made: list[dict[str, Tensor]] = []
+        pieces = list(in_pieces(len(rows), batch))
+        for piece in track(pieces, "sampling", len(pieces)):
+            size = int(backbone.unet.config.sample_size)
+            shape = (len(rows[piece]), backbone.channels, size, size)
+            like = torch.zeros(shape, device=backbone.device)
+            x_T = SeededNoise(seeds[rows[piece]])(_X_T, like)
+            images = backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1)
+            made += [{"image": image} for image in images]
+        return made
+
+    records = method.store.many(keys, compute)
+    return torch.stack([record["image"] for record in records])

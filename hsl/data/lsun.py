@@ -1,0 +1,108 @@
+"""LSUN (Yu et al. 2015) as it is released: one LMDB of encoded images for each category and set."""
+
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hsl.data.index import Row
+from hsl.data.items import Split
+from hsl.data.module import SourceDataModule
+from hsl.data.selection import Part, Source
+from hsl.errors import HslError
+
+
+class LmdbSource(Source):
+    """LMDBs whose values are image files.
+
+    Args:
+        databases: the folder of each split; None as a split: by hash.
+    """
+
+    def __init__(self, databases: dict[Split, Path], given: bool = True) -> None:
+        super().__init__(("lmdb", *(str(path.resolve()) for path in databases.values())))
+        self.databases, self.given = databases, given
+
+    def parts(self) -> list[Part]:
+        return [Part(split if self.given else None, _Rows(self, split)) for split in self.databases]
+
+    def read(self, key: Any) -> bytes:
+        folder, name = key
+        with environment(folder, os.getpid()).begin() as transaction:
+            content = transaction.get(name)
+        if content is None:
+            raise OSError(f"{folder}: has no {name!r} any more")
+        return bytes(content)
+
+
+class _Rows:
+    """The images of one database, in the order of their keys."""
+
+    def __init__(self, source: LmdbSource, split: Split) -> None:
+        self.folder, self.place = source.databases[split], list(source.databases).index(split)
+        self.places = len(source.databases)
+
+    def __len__(self) -> int:
+        return int(environment(self.folder, os.getpid()).stat()["entries"])
+
+    def __iter__(self) -> Iterator[Row]:
+        status = (self.folder / "data.mdb").stat()
+        stamp = f"{status.st_size} {status.st_mtime_ns}"
+        with environment(self.folder, os.getpid()).begin() as transaction:
+            for i, name in enumerate(transaction.cursor().iternext(values=False)):
+                number, path = (
+                    i * self.places + self.place,
+                    f"{self.folder}/{name.decode('latin1')}",
+                )
+                yield Row(number, path, (), (self.folder, bytes(name)), stamp)
+
+
+class LsunDataModule(SourceDataModule):
+    """A category of LSUN. Its validation set (300 images) is the test set, as in Asyrp; validation
+    images are taken from the training set by hash.
+
+    Needs ``pip install "hsl[lmdb]"``. A copy as image files, or on the Hub, is for
+    `hsl.data.folder.ImagesDataModule`.
+
+    Args:
+        source: the folder that holds ``<category>_train_lmdb`` and ``<category>_val_lmdb``.
+        category: ``church_outdoor``, ``bedroom`` and so on.
+        common: as of `SourceDataModule`.
+
+    Raises:
+        HslError: as `SourceDataModule`; lmdb is not installed, or there is no such database.
+    """
+
+    def __init__(self, source: str, category: str, **common: Any) -> None:
+        super().__init__(**common)
+        self.source, self.category = source, category
+
+    def open(self) -> Source:
+        """Both databases."""
+        folder = Path(self.source).expanduser()
+        databases: dict[Split, Path] = {
+            "train": folder / f"{self.category}_train_lmdb",
+            "test": folder / f"{self.category}_val_lmdb",
+        }
+        for path in databases.values():
+            environment(path, os.getpid())
+        return LmdbSource(databases, self.split == "given")
+
+
+@cache
+def environment(folder: Path, process: int) -> Any:
+    """An open LMDB. One that was opened before a fork must not be used after it.
+
+    Raises:
+        HslError: lmdb is not installed, or there is no database in the folder.
+    """
+    try:
+        import lmdb
+    except ImportError as error:
+        raise HslError('LSUN\'s databases need lmdb: pip install "hsl[lmdb]"') from error
+    try:
+        return lmdb.open(str(folder), readonly=True, create=False, lock=False, readahead=False)
+    except lmdb.Error as error:
+        reason = str(error).rpartition(": ")[2]
+        raise HslError(f"{folder}: no LMDB can be opened here ({reason})") from error
