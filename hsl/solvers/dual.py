@@ -94,7 +94,7 @@ def active_set(gram: Tensor, y: Tensor, box: Box, c: Tensor) -> tuple[Tensor, Te
         HslError: no convergence.
     """
     c = c.clone()
-    free = (c > box.low) & (c < box.high)
+    free, movable = (c > box.low) & (c < box.high), box.low < box.high
     # keeps the system solvable if images repeat; the next step corrects what it spoils
     jitter = 1e-12 * gram.diagonal().mean()
     for _ in range(10 * len(y) + 100):
@@ -105,9 +105,9 @@ def active_set(gram: Tensor, y: Tensor, box: Box, c: Tensor) -> tuple[Tensor, Te
         if bool((slack[free].abs() > tolerance).any()):
             _advance(gram, slack, free, box, c, jitter)
             continue
-        at_low, at_high = ~free & (c <= box.low), ~free & (c > box.low)
+        at_low, at_high = c <= box.low, c > box.low
         violation = torch.where(at_low, -slack, slack)
-        wrong = ~free & (violation > 2 * tolerance)
+        wrong = ~free & movable & (violation > 2 * tolerance)
         if not bool(wrong.any()):
             return c, b
         for side in (at_low & wrong, at_high & wrong):

@@ -41,17 +41,19 @@ class Logistic(Solver):
         return torch.stack([c for c, _ in found]), gram.new_tensor([b for _, b in found])
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """By n fits, each started from the fit of all images: exact, and the penalty is theirs."""
+        """Exact, under the penalty of all images: Newton's method with the curvature of the fit
+        of all, for all images at once; those few for which that does not converge, by a fit."""
         penalties = self.alpha * spread(gram, weights)
         coefficients, intercepts = self.solve(gram, labels, weights)
         scores = torch.empty_like(labels)
         for a, penalty in enumerate(penalties.tolist()):
-            y, start = labels[:, a], (coefficients[a], float(intercepts[a]))
-            for i in range(len(y)):
-                v = weights[:, a].clone()
-                v[i] = 0
-                c, b = _newton(gram, y, v, penalty, *start)
-                scores[i, a] = gram[i] @ c + b
+            y, v, c, b = labels[:, a], weights[:, a], coefficients[a], float(intercepts[a])
+            scores[:, a], converged = _without_each(gram, y, v, penalty, c, b)
+            for i in (~converged).nonzero()[:, 0].tolist():
+                rest = v.clone()
+                rest[i] = 0
+                c_i, b_i = _newton(gram, y, rest, penalty, c, b)
+                scores[i, a] = gram[i] @ c_i + b_i
         return scores
 
 
@@ -69,11 +71,7 @@ def _newton(
         pull = v * y * miss
         if float((penalty * c - pull).abs().max()) <= TOLERANCE * float(pull.abs().max()):
             return c, b
-        # Newton in the root of the curvature, which may be 0 (Rasmussen & Williams 2006, 3.4)
-        root = (v * miss * torch.sigmoid(y * f)).sqrt()
-        matrix = bordered(root[:, None] * gram * root)
-        matrix.diagonal()[:-1].add_(penalty)
-        matrix[-1, :-1] = matrix[:-1, -1] = root
+        matrix, root = _curvature(gram, y, v, penalty, f)
         right = root * f + y * v.sqrt() * (-0.5 * y * f).exp()
         found = torch.linalg.solve(matrix, torch.nn.functional.pad(right, (0, 1)))
         new_c, new_b = root * found[:-1], float(found[-1])
@@ -85,3 +83,38 @@ def _newton(
             step /= 2
         c, b, f = c + step * (new_c - c), b + step * (new_b - b), f + step * (new_f - f)
     raise HslError("Logistic: no convergence; give a larger alpha")
+
+
+def _curvature(
+    gram: Tensor, y: Tensor, v: Tensor, penalty: float, f: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The bordered matrix of Newton's step in u = c / r, and r ``[n]``, the root of the curvature;
+    r may be 0 (Rasmussen & Williams 2006, section 3.4)."""
+    root = (v * torch.sigmoid(-y * f) * torch.sigmoid(y * f)).sqrt()
+    matrix = bordered(root[:, None] * gram * root)
+    matrix.diagonal()[:-1].add_(penalty)
+    matrix[-1, :-1] = matrix[:-1, -1] = root
+    return matrix, root
+
+
+def _without_each(
+    gram: Tensor, y: Tensor, v: Tensor, penalty: float, c: Tensor, b: float
+) -> tuple[Tensor, Tensor]:
+    """From the fit of all: score ``[n]`` of each image without it, and where that converged."""
+    matrix, root = _curvature(gram, y, v, penalty, gram @ c + b)
+    inverse = torch.linalg.inv(matrix)
+    own = inverse.diagonal()[:-1, None]
+    # row i: the fit without image i
+    cs, bs = c.repeat(len(y), 1).fill_diagonal_(0), torch.full_like(y, b)
+    for _ in range(_STEPS):
+        f = cs @ gram + bs[:, None]
+        pull = (v * y * torch.sigmoid(-y * f)).fill_diagonal_(0)
+        excess = pull - penalty * cs
+        converged = excess.abs().amax(1) <= TOLERANCE * pull.abs().amax(1)
+        if bool(converged.all()):
+            break
+        right = torch.cat([excess / root.clamp(min=1e-150), -cs.sum(1, keepdim=True)], 1)
+        move = right @ inverse
+        move -= move.diagonal()[:, None] / own * inverse[:-1]  # u_i stays 0
+        cs, bs = cs + root * move[:, :-1], bs + move[:, -1]
+    return f.diagonal(), converged

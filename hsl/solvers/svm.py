@@ -46,12 +46,9 @@ class SVM(Solver):
         fits = ((c @ gram + b[:, None] - y).abs() < 1e-9).all(1)
         solved = fits & ((box.low <= c) & (c <= box.high)).all(1)
         left = (~solved).nonzero()[:, 0]
-        if len(left):
-            rest = Box(box.low[left], box.high[left])
-            start = rest.feasible(torch.where(fits[left, None], c[left], 0))
-            start = smo(gram, y[left], rest, start, _GAP, _STEPS * len(gram))
-            for k, a in enumerate(left.tolist()):
-                c[a], b[a] = active_set(gram, y[a], Box(rest.low[k], rest.high[k]), start[k])
+        rest = Box(box.low[left], box.high[left])
+        start = torch.where(fits[left, None], c[left], 0)
+        c[left], b[left] = _optimum(gram, y[left], rest, start)
         return c, b
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -66,14 +63,25 @@ class SVM(Solver):
             index = c.nonzero()[:, 0]
             without, offset, kept = _removed(gram, y, box, c, b, index)
             values = (without * gram[index]).sum(1) + offset
-            for k in (~kept).nonzero()[:, 0].tolist():
-                i = int(index[k])
-                rows = torch.arange(len(y), device=y.device) != i
-                part, inner = Box(box.low[rows], box.high[rows]), gram[rows][:, rows]
-                found, offset_i = active_set(inner, y[rows], part, part.feasible(without[k, rows]))
-                values[k] = found @ gram[rows, i] + offset_i
+            moved = (~kept).nonzero()[:, 0]
+            gone = torch.zeros_like(without[moved], dtype=torch.bool)
+            gone[torch.arange(len(moved), device=y.device), index[moved]] = True
+            rest = Box(box.low.where(~gone, 0), box.high.where(~gone, 0))
+            found, offset = _optimum(gram, y.expand_as(gone), rest, without[moved])
+            values[moved] = (found * gram[index[moved]]).sum(1) + offset
             scores[index, a] = values
         return scores
+
+
+def _optimum(gram: Tensor, labels: Tensor, box: Box, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Multipliers ``[A, n]`` and intercepts ``[A]`` of problems on one Gram matrix, for bounds and
+    any start ``[A, n]``."""
+    near = smo(gram, labels, box, box.feasible(start), _GAP, _STEPS * len(gram))
+    problems = zip(labels, box.low, box.high, near, strict=True)
+    found = [active_set(gram, y, Box(low, high), c) for y, low, high, c in problems]
+    if not found:
+        return start, start.new_empty(0)
+    return torch.stack([c for c, _ in found]), torch.stack([b for _, b in found])
 
 
 def _removed(
@@ -85,7 +93,8 @@ def _removed(
     places = free.nonzero()[:, 0]
     matrix = bordered(gram[places][:, places])
     matrix.diagonal()[:-1].add_(1e-12 * gram.diagonal().mean())
-    inverse = torch.linalg.inv(matrix)
+    # singular if none is free: what comes out then is not finite, and is kept nowhere
+    inverse = torch.linalg.inv_ex(matrix)[0]
     # At C: the free ones answer for what it did. Free: its row and column leave the system.
     share = torch.cat([gram[places][:, index], gram.new_ones(1, len(index))])
     change = (inverse @ share * c[index]).mT
@@ -104,4 +113,4 @@ def _removed(
     right &= torch.where(~free & (c > box.low), slack < 1e-9, True)
     good = inside & right
     good[every, index] = True
-    return without, offset, good.all(1)
+    return without.nan_to_num(0, 0, 0), offset, good.all(1) & offset.isfinite()
