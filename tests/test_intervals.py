@@ -5,17 +5,25 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 
 from hsl.errors import HslError
 from hsl.intervals import (
     CurveMeans,
     Curves,
     first_crossing,
+    mixing_step,
+    mixing_step_radius,
+    mixing_step_tv,
+    radius,
+    radius_theory,
     read_tsv,
     t_boost,
     t_edit,
+    total_variation,
     write_tsv,
 )
+from hsl.schedule import Schedule
 
 BUMPY = {0: 0.0, 100: 0.35, 200: 0.1, 300: 0.5, 400: 0.9}
 
@@ -104,3 +112,107 @@ def test_released_timesteps(golden_dir) -> None:
             assert t_edit(curves, float(cosine)) == t, (name, cosine)
         assert t_boost(curves) == about["t_boost"]["xt_table_th1.2"]
         assert first_crossing(curves.p, 0.1, "t_boost") == about["t_boost"]["x0t_table_th0.1"]
+
+
+# The mixing step
+
+ALPHA_BAR = Schedule.linear().alphas_cumprod
+
+
+def test_total_variation_is_that_of_two_gaussians() -> None:
+    # along the line between the means: P(N(m, s) > 0) - P(N(-m, s) > 0)
+    found = total_variation(ALPHA_BAR, 5.0)
+    for t in (0, 300, 700, 999):
+        a = float(ALPHA_BAR[t])
+        shift, std = a**0.5 * 2.5, (1 - a) ** 0.5
+        above = float(torch.special.ndtr(torch.tensor(shift / std).double()))
+        expected = above - (1 - above)
+        assert float(found[t]) == pytest.approx(expected, abs=1e-12)
+    assert bool((found.diff() <= 0).all())
+
+
+@pytest.mark.parametrize("eps", [0.9, 0.5, 0.1])
+def test_the_mixing_step_is_where_the_curve_gets_there(eps: float) -> None:
+    t = mixing_step_tv(ALPHA_BAR, 6.0, eps)
+    curve = total_variation(ALPHA_BAR, 6.0)
+    assert curve[t] <= eps < curve[t - 1]
+    off = (radius_theory(ALPHA_BAR, 57.0, 192) / 192**0.5 - 1).abs()
+    t = mixing_step_radius(ALPHA_BAR, 57.0, 192, eps / 10)
+    assert off[t] <= eps / 10 < off[t - 1]
+
+
+def test_the_radius_is_that_of_noised_samples() -> None:
+    g = torch.Generator().manual_seed(0)
+    x_0 = torch.randn(2000, 3, 4, 4, generator=g) * 0.5
+    moment = float(x_0.double().square().sum((1, 2, 3)).mean())
+    for t in (100, 600):
+        a = float(ALPHA_BAR[t])
+        x = a**0.5 * x_0 + (1 - a) ** 0.5 * torch.randn(x_0.shape, generator=g)
+        expected = float(radius(x).square().mean().sqrt())
+        assert float(radius_theory(ALPHA_BAR, moment, 48)[t]) == pytest.approx(expected, rel=0.01)
+
+
+def test_the_mixing_step_of_accuracies() -> None:
+    curve = {0: 0.95, 500: 0.93, 300: 0.9, 700: 0.9, 999: 0.5}
+    assert mixing_step(curve, 0.0) == 0
+    assert mixing_step(curve, 0.02) == 500
+    assert mixing_step(curve, 0.05) == 700  # 0.95 - 0.05, whatever the rounding
+    assert mixing_step(curve, 1.0) == 999
+
+
+def test_a_mixing_step_that_is_not_there() -> None:
+    for call in (
+        lambda: mixing_step({}, 0.1),
+        lambda: mixing_step({5: float("nan"), 6: 0.5}, 0.1),
+        lambda: mixing_step({5: 0.5}, -0.1),
+        lambda: mixing_step_tv(ALPHA_BAR, 6.0, 1.0),
+        lambda: mixing_step_tv(ALPHA_BAR, 0.0, 0.5),
+        lambda: mixing_step_tv(ALPHA_BAR[:100], 6.0, 0.1),
+        lambda: mixing_step_radius(ALPHA_BAR[:100], 57.0, 192, 0.01),
+        lambda: mixing_step_radius(ALPHA_BAR, 57.0, 0, 0.01),
+        lambda: total_variation(ALPHA_BAR, float("nan")),
+    ):
+        with pytest.raises(HslError, match="mixing step") as error:
+            call()
+        assert "\n" not in str(error.value)
+
+
+def recorded(folder: Path, pattern: str) -> list[tuple[dict, dict[str, torch.Tensor]]]:
+    """Metadata and tensors of the files of that pattern."""
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["meta"])
+            found.append((about, {key: file.get_tensor(key) for key in file.keys()}))  # noqa: SIM118
+    if not found:
+        pytest.skip(f"no golden/boundary/{pattern}")
+    return found
+
+
+def test_recorded_mixing_steps(golden_dir) -> None:
+    for about, file in recorded(golden_dir("boundary"), "mixing_*.safetensors"):
+        alpha_bar, x_0 = file["alphas_cumprod"], file["x0"].double()
+        label = file["label"] > 0
+        distance = float((x_0[label].mean(0) - x_0[~label].mean(0)).norm())
+        moment = float(radius(x_0).square().mean())
+        assert (distance, moment) == pytest.approx((about["D"], about["m2"]), rel=1e-6)
+        assert torch.allclose(total_variation(alpha_bar, distance), file["tv"], atol=1e-6)
+        d = x_0.shape[1]
+        theory = radius_theory(alpha_bar, moment, d)
+        assert torch.allclose(theory, file["radius_theory"], rtol=1e-6)
+        for eps, step in about["tv_step"].items():
+            assert mixing_step_tv(alpha_bar, distance, float(eps)) == step["tv_step"]
+        for eps, step in about["radius_step"].items():
+            assert mixing_step_radius(alpha_bar, moment, d, float(eps)) == step
+        for t, expected in zip(about["t_grid"], file["radius_empirical"], strict=True):
+            a = float(alpha_bar[t])
+            x = a**0.5 * x_0 + (1 - a) ** 0.5 * file["noise"].double()
+            assert float(radius(x).mean()) == pytest.approx(float(expected), rel=1e-6)
+
+
+def test_recorded_radii(golden_dir) -> None:
+    for about, file in recorded(golden_dir("boundary"), "radius_*.safetensors"):
+        radii = radius(file["x_500"])
+        assert torch.allclose(radii, file["radius_500"].double(), rtol=1e-5)
+        assert float(radii.mean()) == pytest.approx(about["mean"], rel=1e-5)
+        assert float(radii.mean()) == pytest.approx(float(file["mean_radius"]), rel=1e-5)
