@@ -5,6 +5,7 @@ import json
 import math
 import pickle
 import re
+import zipfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,12 @@ def read(path: str | Path, mapped: bool = False) -> Any:
     if not is_zip and head[:1] != b"\x80":
         raise HslError(f"{path}: neither safetensors nor a PyTorch file; give a checkpoint")
     try:
+        if is_zip:
+            names = zipfile.ZipFile(path).namelist()
+            if any(name.endswith("/constants.pkl") for name in names):
+                raise HslError(f"{path}: a TorchScript program; give a file of tensors")
+            if not any(name.endswith("/data.pkl") for name in names):
+                raise HslError(f"{path}: a zip archive, but no checkpoint; give a checkpoint")
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and is_zip)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))

@@ -98,7 +98,11 @@ def _write(original: Original, folder: Path, name: str) -> None:
         "unet": ["diffusers", "UNet2DModel"],
     }
     (folder / "model_index.json").write_text(json.dumps(pipeline, indent=2) + "\n")
-    about = {"name": name, "image_size": unstated.image_size, "original": original.about}
+    about: dict[str, Any] = {
+        "name": name,
+        "image_size": unstated.image_size,
+        "original": original.about,
+    }
     if original.timestep_scale != 1:
         about["timestep_scale"] = original.timestep_scale
     if "mixed_heads" in original.about:

@@ -1,7 +1,7 @@
 """What a U-Net of the papers is made of, and the diffusers U-Net that equals it.
 
 The original files say their architecture by their keys and shapes alone. What those do not
-determine (`Unstated`: the order of q, k and v, the attention's head width, the image size, the noise
+determine (`Unstated`: the order of q, k and v, the width of a head, the image size, the noise
 schedule) comes from a preset or from the user, and is never guessed.
 """
 

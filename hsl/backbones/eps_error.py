@@ -1,7 +1,7 @@
 """Whether a network predicts noise as a trained one does: the test of a loaded or converted file.
 
-A wrong order of q, k and v, a wrong head width or sinusoid gives a network of the right shapes whose
-eps is wrong. Its error on a noised image tells.
+A wrong order of q, k and v, a wrong head width or sinusoid gives a network of the right shapes
+whose eps is wrong. Its error on a noised image tells.
 """
 
 from typing import NamedTuple

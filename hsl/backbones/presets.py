@@ -65,7 +65,8 @@ _SDEDIT = "https://github.com/ermongroup/SDEdit"
 _P2 = "https://github.com/jychoi118/P2-weighting"
 _ILVR = "https://github.com/jychoi118/ilvr_adm"
 _DDIM = "https://github.com/ermongroup/ddim"
-_CODE = "the code is under MIT, the weights' page states no licence of their own"
+_CODE = "the code is under MIT; for the weights no licence is known to us"
+_NONE = "no licence is known to us: ask its authors"
 
 #: What ``hsl.backbones.load`` takes by name, besides the bundled ones, folders and Hub ids.
 SOURCES = {
@@ -90,7 +91,7 @@ SOURCES = {
     "celebahq-sdedit": Source(
         f"CelebA-HQ, SDEdit's DDPM, which Asyrp and DiffusionCLIP use; {_CODE}",
         file="celeba_hq.ckpt",
-        url=f"{_SDEDIT} (its own link is dead; gwang-kim/DiffusionCLIP-CelebA_HQ on the Hub has it)",
+        url=f"{_SDEDIT} (its link is dead; gwang-kim/DiffusionCLIP-CelebA_HQ on the Hub has it)",
         preset="ddpm-256",
     ),
     "church-ddpm": Source(
@@ -112,39 +113,39 @@ SOURCES = {
         preset="ddpm-celeba-64",
     ),
     "celebahq-p2": Source(
-        f"CelebA-HQ, P2-weighting (Choi et al. 2022); {_CODE}",
+        f"CelebA-HQ, P2-weighting (Choi et al. 2022); {_NONE}",
         file="celebahq_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
     "ffhq-p2": Source(
-        f"FFHQ, P2-weighting (Choi et al. 2022); {_CODE}; the images are CC BY-NC-SA 4.0",
+        f"FFHQ, P2-weighting (Choi et al. 2022); {_NONE}; the images are CC BY-NC-SA 4.0",
         file="ffhq_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
     "ffhq-ilvr": Source(
-        f"FFHQ, ILVR (Choi et al. 2021), 10 million samples; {_CODE}; "
+        f"FFHQ, ILVR (Choi et al. 2021), 10 million samples; {_NONE}; "
         "the images are CC BY-NC-SA 4.0",
         file="ffhq_10m.pt",
         url=_ILVR,
         preset="p2-256",
     ),
     "metfaces-p2": Source(
-        f"METFACES, P2-weighting (Choi et al. 2022); {_CODE}; the images are CC BY-NC 2.0",
+        f"METFACES, P2-weighting (Choi et al. 2022); {_NONE}; the images are CC BY-NC 2.0",
         file="metface_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
     "afhq-dog-ilvr": Source(
-        f"AFHQ-dog, ILVR (Choi et al. 2021), 4 million samples, which Asyrp uses; {_CODE}; "
+        f"AFHQ-dog, ILVR (Choi et al. 2021), 4 million samples, which Asyrp uses; {_NONE}; "
         "the images are CC BY-NC 4.0",
         file="afhq_dog_4m.pt",
         url=_ILVR,
         preset="p2-256",
     ),
     "afhq-dog-p2": Source(
-        f"AFHQ-dog, P2-weighting (Choi et al. 2022); {_CODE}; the images are CC BY-NC 4.0",
+        f"AFHQ-dog, P2-weighting (Choi et al. 2022); {_NONE}; the images are CC BY-NC 4.0",
         file="afhqdog_p2.pt",
         url=_P2,
         preset="p2-256",
@@ -156,7 +157,7 @@ SOURCES = {
         preset="adm-256",
     ),
     "diffusionclip": Source(
-        f"a U-Net that DiffusionCLIP (Kim et al. 2022) fine-tuned on CelebA-HQ; {_CODE}",
+        f"a U-Net that DiffusionCLIP (Kim et al. 2022) fine-tuned on CelebA-HQ; {_NONE}",
         file="diffusionclip.pth",
         url="https://github.com/gwang-kim/DiffusionCLIP (any of its files, renamed)",
         preset="ddpm-256",
