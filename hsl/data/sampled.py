@@ -32,8 +32,8 @@ class Sampled(ImageSet):
         if self._images is None:
             if self.module.render is None:
                 raise HslError(
-                    "sampled images need a backbone that renders them: add the callback "
-                    "hsl.callbacks.sampled.Sampled (see configs/data/sampled.yaml)"
+                    "sampled images need a backbone that renders them: add "
+                    "--trainer.callbacks+=hsl.callbacks.sampled.Sampled"
                 )
             self._images = self.module.render(self.seeds)
         seed = int(self.seeds[i])
