@@ -125,7 +125,7 @@ def test_total_variation_is_that_of_two_gaussians() -> None:
     for t in (0, 300, 700, 999):
         a = float(ALPHA_BAR[t])
         shift, std = a**0.5 * 2.5, (1 - a) ** 0.5
-        above = float(torch.special.ndtr(torch.tensor(shift / std).double()))
+        above = float(torch.special.ndtr(torch.tensor(shift / std, dtype=torch.float64)))
         expected = above - (1 - above)
         assert float(found[t]) == pytest.approx(expected, abs=1e-12)
     assert bool((found.diff() <= 0).all())
