@@ -16,7 +16,7 @@ ROWS = (
     (1, "schedule assets report progress"),
     (1, "store checkpoints"),
     (2, "backbones encoders solvers data"),
-    (3, "directions losses metrics"),
+    (3, "directions boundaries losses metrics"),
     (4, "process"),
     (5, "intervals pullback"),
     (6, "methods"),
