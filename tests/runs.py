@@ -4,7 +4,8 @@ from pathlib import Path
 from typing import Any
 
 import lightning as L
-from diffusers import DDPMPipeline, DDPMScheduler
+import torch
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, VQModel
 
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.methods.asyrp import Asyrp
@@ -18,6 +19,23 @@ def saved_backbone(folder: Path, seed: int = 0) -> str:
     unet.conv_out.weight.data *= 0.003
     unet.conv_out.bias.data *= 0.003
     DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    return str(folder)
+
+
+def saved_latent_backbone(folder: Path, seed: int = 0) -> str:
+    """The same as the latent diffusion of 16-pixel images, in the layout of its Hub folders."""
+    unet = backbone(seed).unet
+    unet.conv_out.weight.data *= 0.003
+    unet.conv_out.bias.data *= 0.003
+    unet.save_pretrained(folder / "unet")
+    torch.manual_seed(seed)
+    VQModel(
+        block_out_channels=(16, 16), norm_num_groups=8, num_vq_embeddings=32, sample_size=16,
+        down_block_types=("DownEncoderBlock2D",) * 2, up_block_types=("UpDecoderBlock2D",) * 2,
+    ).save_pretrained(folder / "vqvae")  # fmt: skip
+    DDIMScheduler(
+        beta_schedule="scaled_linear", beta_start=0.0015, beta_end=0.0195
+    ).save_pretrained(folder / "scheduler")
     return str(folder)
 
 

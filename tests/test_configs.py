@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import Namespace
 
 from hsl import train
+from hsl.backbones import SOURCES
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.methods.asyrp import Asyrp
 from runs import saved_backbone
@@ -112,11 +113,24 @@ def test_the_papers_optimiser_is_built(tmp_path: Path, monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("path", HUB, ids=lambda p: p.stem)
-def test_a_hub_id_without_network_is_one_line(path: Path, tmp_path: Path) -> None:
-    hub_id = yaml.safe_load(path.read_text())["model"]["init_args"]["backbone"]
+def test_weights_that_cannot_be_had_are_one_line(path: Path, tmp_path: Path, monkeypatch) -> None:
+    """It says what to put where; the file says so, too, and under which licence."""
+    monkeypatch.setenv("HSL_WEIGHTS", str(tmp_path / "weights"))
+    text = path.read_text()
+    name = yaml.safe_load(text)["model"]["init_args"]["backbone"]
+    source = SOURCES[name]
+    assert path.stem == name.replace("-", "_")
+    comment = " ".join(line.removeprefix("# ") for line in text.splitlines() if line[0] == "#")
+    assert source.about[1:] in comment and (source.hub or source.file) in comment
+    assert (source.url or "") in comment
     err = io.StringIO()
     with contextlib.redirect_stderr(err):
         status = train.main(["fit", *options(path), f"--runs={tmp_path / 'runs'}"])
     lines = err.getvalue().splitlines()
-    assert status == 2 and len(lines) == 1 and hub_id in lines[0] and "network" in lines[0]
+    wanted = [source.hub, "network"] if source.hub else [source.file, source.url, "weights"]
+    assert status == 2 and len(lines) == 1 and all(part in lines[0] for part in wanted)
     assert not (tmp_path / "runs").exists()
+
+
+def test_every_named_checkpoint_has_a_file() -> None:
+    assert {p.stem for p in HUB} == {name.replace("-", "_") for name in SOURCES}

@@ -13,7 +13,6 @@ from hsl.directions import Combination, Direction, ImplicitFunction, Shift, prov
 from hsl.errors import HslError
 from tiny import backbone
 
-
 ROOT = Path(__file__).resolve().parents[1]
 
 

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler
+from safetensors.torch import load_file, save_file
 
-from hsl.backbones import SpaceToDepth, load
+from hsl.backbones import TAPS, VQ, SpaceToDepth, load
 from hsl.errors import HslError
+from runs import saved_latent_backbone
 from tiny import backbone
 
 
-@pytest.mark.parametrize("tap", ["before", "after"])
+@pytest.mark.parametrize("tap", TAPS)
 @pytest.mark.parametrize("t", [0, 517, torch.tensor([3, 999])])
 def test_decode_of_encode_is_the_unet_bit_for_bit(tap, t) -> None:
     net, x = backbone(tap=tap), torch.randn(2, 3, 8, 8)
@@ -102,3 +104,57 @@ def test_names_that_cannot_be_had(name: str) -> None:
     with pytest.raises(HslError) as error:
         load(name)
     assert name in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_latent_diffusion_folder_loads(tmp_path: Path) -> None:
+    folder = saved_latent_backbone(tmp_path / "ldm")
+    net = load(folder)
+    assert isinstance(net.codec, VQ) and net.image_size == 16
+    assert not any(p.requires_grad for p in net.parameters())
+    image = torch.rand(2, 3, 16, 16) * 2 - 1
+    with torch.no_grad():
+        x = net.x_0(image)
+        assert x.shape == (2, 3, 8, 8) and torch.equal(x, net.codec.vqvae.encode(image).latents)
+        assert torch.equal(net.image(x), net.codec.vqvae.decode(x).sample)
+    before = net.hash
+    about = {"latent_scale": 0.5}
+    (Path(folder) / "hsl.json").write_text(json.dumps(about))
+    scaled = load(folder)
+    with torch.no_grad():
+        assert torch.equal(scaled.x_0(image), x * 0.5)
+        assert torch.allclose(scaled.image(x * 0.5), net.image(x), atol=1e-6)
+    assert scaled.hash != before
+    weights = Path(folder) / "vqvae" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:500])
+    with pytest.raises(HslError, match="vqvae"):
+        load(folder)
+
+
+def test_old_names_of_attention_and_old_files_load(folder: Path) -> None:
+    """Hub folders of 2022: .bin files, and attention by query, key, value and proj_attn."""
+    want = load(str(folder))
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    old = {"to_q": "query", "to_k": "key", "to_v": "value", "to_out.0": "proj_attn"}
+    state = load_file(path)
+    for new, name in old.items():
+        state = {k.replace(f".{new}.", f".{name}."): v for k, v in state.items()}
+    assert any(".proj_attn." in key for key in state)
+    torch.save(state, path.with_suffix(".bin"))
+    path.unlink()
+    assert load(str(folder)).hash == want.hash
+
+
+def test_shards_load(folder: Path) -> None:
+    want = load(str(folder))
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    items = list(load_file(path).items())
+    for i, part in enumerate((items[:20], items[20:]), 1):
+        save_file(dict(part), path.with_name(f"{path.stem}-0000{i}-of-00002.safetensors"))
+    path.unlink()
+    assert load(str(folder)).hash == want.hash
+
+
+def test_the_cosine_schedule_of_a_folder(folder: Path) -> None:
+    DDPMScheduler(beta_schedule="squaredcos_cap_v2").save_pretrained(folder / "scheduler")
+    alphas = DDPMScheduler(beta_schedule="squaredcos_cap_v2").alphas_cumprod
+    assert torch.allclose(load(str(folder)).schedule.alphas_cumprod.float(), alphas, atol=1e-5)

@@ -309,7 +309,7 @@ def test_the_moving_average_is_taken(tmp_path: Path) -> None:
     assert torch.equal(first.tensors["conv_in.bias"], state["conv_in.bias"] + 1)
     named = understood({"model": raw, "ema": state, "step": 7}, tmp_path)
     assert named.about["part"] == "ema"
-    with pytest.raises(HslError, match="several U-Nets.*model, other"):
+    with pytest.raises(HslError, match="several U-Nets: say which by part: model, other"):
         understood({"model": raw, "other": state}, tmp_path)
     with pytest.raises(HslError, match="no U-Net at 'optimiser'"):
         understood({"model": raw, "other": state}, tmp_path, part="optimiser")

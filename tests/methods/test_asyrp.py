@@ -11,7 +11,7 @@ from torch import Tensor
 from hsl.errors import HslError
 from hsl.methods.asyrp import Asyrp
 from hsl.process import reverse
-from runs import asyrp, faces, saved_backbone, trainer
+from runs import asyrp, faces, saved_backbone, saved_latent_backbone, trainer
 
 EDITED = [999, 799, 599, 399]  # of the grid of 6 steps, at t_edit=300
 still = partial(torch.optim.SGD, lr=0.0)
@@ -182,3 +182,26 @@ def test_an_interval_without_timesteps_is_refused(folder: str) -> None:
     for interval in ({"t_edit": 850, "t_start": 950}, {"t_edit": 600, "t_start": 500}):
         with pytest.raises(HslError, match="t_start"):
             _ = asyrp(folder, **interval).edited_grid
+
+
+@pytest.mark.parametrize("tap", ["before", "middle"])
+def test_other_taps_train_too(folder: str, tmp_path: Path, tap: str) -> None:
+    method = asyrp(folder, tap=tap)
+    before = {k: v.clone() for k, v in method.directions.state_dict().items()}
+    fit(method, tmp_path)
+    assert any(not torch.equal(v, before[k]) for k, v in method.directions.state_dict().items())
+    assert method.about("Smiling")["tap"] == tap
+
+
+def test_latent_diffusion_trains_on_images(tmp_path: Path) -> None:
+    """x_T is a latent; images, what CLIP sees and what comes out are pixels."""
+    method = asyrp(saved_latent_backbone(tmp_path / "ldm"))
+    assert method.backbone.image_size == 16
+    before = {k: v.clone() for k, v in method.directions.state_dict().items()}
+    fit(method, tmp_path, size=16)
+    assert any(not torch.equal(v, before[k]) for k, v in method.directions.state_dict().items())
+    batch = torch.rand(2, 3, 16, 16) * 2 - 1
+    assert method.x_T(batch).shape == (2, 3, 8, 8)
+    edited = method.edit_images(batch, torch.arange(2), method.edit("Smiling"))
+    assert edited.shape == batch.shape and edited.isfinite().all()
+    assert "vqvae" not in " ".join(method.directions.state_dict())
