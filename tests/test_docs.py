@@ -1,14 +1,20 @@
 """What the README and the notebooks show works as it stands."""
 
 import re
+import shlex
 from pathlib import Path
 
 import nbformat
 import pytest
+import torch
 from nbclient import NotebookClient
 
+from hsl import convert
+from hsl.backbones import load
 from hsl.data.images import save_image
 from hsl.data.toyfaces import ToyFaces
+from hsl.directions import ImplicitFunction
+from originals import ADM
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,10 +27,29 @@ def readme(language: str) -> list[str]:
 def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     save_image("face.png", ToyFaces("test", 1).images[0])
-    (code,) = readme("python")
-    assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
-    exec(compile(code, "README.md", "exec"), {})
+    released = "smiling_LC_CelebA_HQ_t999_ninv40_ngen40_0.pth"
+    ImplicitFunction(64, 32).export_asyrp(released)
+    for code in readme("python"):
+        assert len([line for line in code.splitlines() if line and "import" not in line]) <= 10
+        exec(compile(code, "README.md", "exec"), {})
     assert (tmp_path / "smiling.png").stat().st_size > 500
+    assert (tmp_path / "copy.pth").stat().st_size > 500
+
+
+def test_the_conversions_of_the_readme(tmp_path: Path, monkeypatch, capsys) -> None:
+    """A file of the shapes in question is converted; the other command's file is not here."""
+    monkeypatch.chdir(tmp_path)
+    net = ADM(32, (1, 2), 1, [32], 64, True, True, True, head_channels=32, new_order=True)
+    torch.save(net.state_dict(), "model.pt")
+    text = (ROOT / "README.md").read_text()
+    commands = re.findall(r"^    python -m hsl\.convert (.*)$", text, flags=re.MULTILINE)
+    assert len(commands) == 2
+    for command in commands:
+        there = Path(command.split()[0]).exists()
+        assert convert.main(shlex.split(command)) == (0 if there else 2)
+        if not there:
+            assert "No such file" in capsys.readouterr().err
+    assert load("weights/mine").image_size == 64
 
 
 def test_every_command_of_the_readme_is_a_target_or_a_module() -> None:
