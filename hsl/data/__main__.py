@@ -35,11 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
     )
-    parser.add_argument("verb", choices=["describe"])
+    parser.add_argument("verb", nargs="?", choices=["describe"])
     parser.add_argument("--config", action="append", help="a YAML file with a part data")
     parser.add_argument("--out", default="described", help="folder to write to")
     try:
         options, rest = parser.parse_known_args(arguments)
+        if options.verb is None:
+            raise HslError("give a verb: python -m hsl.data describe --config FILE")
         describe(data_module(options.config or [], rest), Path(options.out))
     except (HslError, argparse.ArgumentError, OSError) as error:
         print(f"hsl.data: {error}", file=sys.stderr)

@@ -2,8 +2,8 @@
 
 import os
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from hsl.data.index import Row
@@ -17,7 +17,8 @@ class LmdbSource(Source):
     """LMDBs whose values are image files.
 
     Args:
-        databases: the folder of each split; None as a split: by hash.
+        databases: the folder of each split.
+        given: keep these splits; else by hash.
     """
 
     def __init__(self, databases: dict[Split, Path], given: bool = True) -> None:
@@ -29,7 +30,7 @@ class LmdbSource(Source):
 
     def read(self, key: Any) -> bytes:
         folder, name = key
-        with environment(folder, os.getpid()).begin() as transaction:
+        with environment(folder).begin() as transaction:
             content = transaction.get(name)
         if content is None:
             raise OSError(f"{folder}: has no {name!r} any more")
@@ -44,12 +45,12 @@ class _Rows:
         self.places = len(source.databases)
 
     def __len__(self) -> int:
-        return int(environment(self.folder, os.getpid()).stat()["entries"])
+        return int(environment(self.folder).stat()["entries"])
 
     def __iter__(self) -> Iterator[Row]:
         status = (self.folder / "data.mdb").stat()
         stamp = f"{status.st_size} {status.st_mtime_ns}"
-        with environment(self.folder, os.getpid()).begin() as transaction:
+        with environment(self.folder).begin() as transaction:
             for i, name in enumerate(transaction.cursor().iternext(values=False)):
                 number, path = (
                     i * self.places + self.place,
@@ -86,13 +87,16 @@ class LsunDataModule(SourceDataModule):
             "test": folder / f"{self.category}_val_lmdb",
         }
         for path in databases.values():
-            environment(path, os.getpid())
+            environment(path)
         return LmdbSource(databases, self.split == "given")
 
 
-@cache
-def environment(folder: Path, process: int) -> Any:
-    """An open LMDB. One that was opened before a fork must not be used after it.
+_opened: dict[Path, Any] = {}
+_opening = Lock()
+
+
+def environment(folder: Path) -> Any:
+    """The LMDB of a folder, opened once in each process.
 
     Raises:
         HslError: lmdb is not installed, or there is no database in the folder.
@@ -101,8 +105,22 @@ def environment(folder: Path, process: int) -> Any:
         import lmdb
     except ImportError as error:
         raise HslError('LSUN\'s databases need lmdb: pip install "hsl[lmdb]"') from error
-    try:
-        return lmdb.open(str(folder), readonly=True, create=False, lock=False, readahead=False)
-    except lmdb.Error as error:
-        reason = str(error).rpartition(": ")[2]
-        raise HslError(f"{folder}: no LMDB can be opened here ({reason})") from error
+    with _opening:
+        if folder not in _opened:
+            try:
+                _opened[folder] = lmdb.open(
+                    str(folder), readonly=True, create=False, lock=False, readahead=False
+                )
+            except lmdb.Error as error:
+                reason = str(error).rpartition(": ")[2]
+                raise HslError(f"{folder}: no LMDB can be opened here ({reason})") from error
+        return _opened[folder]
+
+
+def _close() -> None:
+    """A loader's process must not inherit an open LMDB; both open it again when they need it."""
+    while _opened:
+        _opened.popitem()[1].close()
+
+
+os.register_at_fork(before=_close)

@@ -68,13 +68,13 @@ class SampledDataModule(DataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, 0, seed)  # what is rendered lies in this process's memory
-        counts = dict(zip(SPLITS, (train, validation, test), strict=True))
-        for split, n in counts.items():
+        self.counts = dict(zip(SPLITS, (train, validation, test), strict=True))
+        for split, n in self.counts.items():
             if not 0 <= n <= _LIMIT:
                 raise HslError(f"{split}={n}: want a number of seeds up to {_LIMIT}")
         self._sets = {
             split: Sampled(self, torch.arange(FIRST[split], FIRST[split] + n))
-            for split, n in counts.items()
+            for split, n in self.counts.items()
         }
 
     def dataset(self, split: Split) -> Sampled:

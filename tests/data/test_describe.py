@@ -1,0 +1,107 @@
+"""``python -m hsl.data describe``."""
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from hsl.data.__main__ import main
+from hsl.data.celeba import ATTRIBUTES, CelebADataModule
+from hsl.data.describe import correlations, counts, frequencies, strongest
+from layouts import celebamask, save, values
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return celebamask(tmp_path_factory.mktemp("celebamask"), 60, size=24)
+
+
+def module(folder: Path) -> CelebADataModule:
+    every = {"train": None, "validation": None, "test": None}
+    return CelebADataModule(str(folder), size=16, num_workers=0, **every)
+
+
+def test_figures(folder: Path) -> None:
+    data = module(folder)
+    labels = torch.tensor([values(i) for i in range(60)]).float()
+    rows = frequencies(data)
+    assert [row["label"] for row in rows] == list(ATTRIBUTES)
+    torch.testing.assert_close(torch.tensor([row["all"] for row in rows]), labels.mean(0))
+    sizes = {row["split"]: row for row in counts(data)}
+    assert sum(row["images"] for row in sizes.values()) == 60
+    assert sizes["train"]["width"] == "24 ... 24 ... 24"
+    matrix = correlations(data)
+    torch.testing.assert_close(matrix.float(), torch.corrcoef(labels.T), atol=1e-5, rtol=0)
+    most = strongest(data)[0]
+    off = matrix - torch.eye(40)
+    assert abs(most["correlation"]) == pytest.approx(float(off.abs().max()))
+
+
+def test_a_label_that_all_have_correlates_with_none(tmp_path: Path) -> None:
+    from hsl.data.folder import ImagesDataModule
+
+    for i in range(30):
+        save(tmp_path / "images" / f"{i}.png", i)
+    rows = "\n".join(f"{i},1,{i % 2}" for i in range(30))
+    (tmp_path / "labels.csv").write_text(f"image,Face,Odd\n{rows}\n")
+    labels = str(tmp_path / "labels.csv")
+    data = ImagesDataModule(str(tmp_path / "images"), 8, None, 0, 0, labels=labels, num_workers=0)
+    assert correlations(data).isnan().sum() == 3 and strongest(data) == []
+
+
+def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "CelebA-HQ-img" / "3.jpg").write_bytes(b"broken")
+    copy = (folder / "CelebA-HQ-img" / "4.jpg").read_bytes()
+    (folder / "CelebA-HQ-img" / "5.jpg").write_bytes(copy)
+    config, out = CONFIGS / "data" / "celebamask_hq.yaml", tmp_path / "out"
+    options = [f"--data.init_args.source={folder}", "--data.init_args.train=null"]
+    assert main(["describe", "--config", str(config), "--out", str(out), *options]) == 0
+    printed = capsys.readouterr().out
+    assert "broken, left out: 1" in printed and "3.jpg: does not decode" in printed
+    assert "the same as another: 1" in printed and "5.jpg = " in printed
+    assert printed.splitlines()[-1] == str(out)
+    for name in ("labels.png", "sheet.png"):
+        with Image.open(out / name) as image:
+            assert min(image.size) > 500 and len(image.convert("L").getcolors()) > 100
+    table = list(csv.DictReader((out / "labels.csv").open()))
+    assert [row["label"] for row in table] == list(ATTRIBUTES)
+
+
+def test_images_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for i in range(30):
+        save(tmp_path / "images" / f"{i}.png", i)
+    config, out = CONFIGS / "data" / "folder.yaml", tmp_path / "out"
+    options = [f"--data.init_args.source={tmp_path / 'images'}", "--data.init_args.size=16"]
+    assert main(["describe", "--config", str(config), "--out", str(out), *options]) == 0
+    assert sorted(p.name for p in out.iterdir()) == ["sheet.png"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "verb"),
+        (["describe"], "give --config FILE"),
+        (["describe", "--config", "none.yaml"], "none.yaml"),
+        (["describe", "--config", str(CONFIGS / "trainer" / "cpu.yaml")], "has no part data"),
+        (["describe", "--config", str(Path(__file__))], "is no YAML"),
+        (["describe", "--data", "hsl.data.nothing"], "hsl.data"),
+        (["describe", "--data", "hsl.data.toyfaces.ToyFacesDataModule", "--data.siz", "8"], "siz"),
+        (["describe", "--config", str(CONFIGS / "data" / "folder.yaml"),
+          "--data.init_args.source", "no folder"], "no folder"),
+    ],
+)  # fmt: skip
+def test_bad_input_is_one_line(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1 and message in lines[0] and not list(tmp_path.iterdir())
