@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors import safe_open
 
+from hsl.backbones import Backbone, Unstated, load
 from hsl.errors import HslError
 from hsl.intervals import (
     CurveMeans,
@@ -23,6 +24,7 @@ from hsl.intervals import (
     total_variation,
     write_tsv,
 )
+from hsl.process import reverse
 from hsl.schedule import Schedule
 
 BUMPY = {0: 0.0, 100: 0.35, 200: 0.1, 300: 0.5, 400: 0.9}
@@ -211,8 +213,33 @@ def test_recorded_mixing_steps(golden_dir) -> None:
 
 
 def test_recorded_radii(golden_dir) -> None:
-    for about, file in recorded(golden_dir("boundary"), "radius_*.safetensors"):
-        radii = radius(file["x_500"])
-        assert torch.allclose(radii, file["radius_500"].double(), rtol=1e-5)
-        assert float(radii.mean()) == pytest.approx(about["mean"], rel=1e-5)
-        assert float(radii.mean()) == pytest.approx(float(file["mean_radius"]), rel=1e-5)
+    """The released code's ``--radius``: t = 998 is left out, and t = 500 the end."""
+    folder = golden_dir("boundary")
+    for about, file in recorded(folder, "radius_*.safetensors"):
+        net, x = network(folder / about["ckpt"]), file["x_T"]
+        radii = [radius(x)]
+        with torch.no_grad():
+            for step in reverse(net, x, [*range(500, 998), 999]):
+                if step.t == 500:
+                    break
+                radii.append(radius(step.x_next))
+        curve = file["radius_curve"].double()
+        assert torch.allclose(torch.stack(radii, 1), curve, rtol=1e-5)
+        assert torch.allclose(radius(file["x_500"]), file["radius_500"].double(), rtol=1e-5)
+        assert float(radii[-1].mean()) == pytest.approx(about["mean"], rel=1e-5)
+        assert float(radii[-1].mean()) == pytest.approx(float(file["mean_radius"]), rel=1e-5)
+
+
+def network(path: Path) -> Backbone:
+    """A recorded checkpoint, told what its weights do not say."""
+    with safe_open(path, framework="pt") as file:
+        config = json.loads(file.metadata()["config"])
+    width = config.get("num_head_channels", -1)
+    told = Unstated(
+        image_size=config["image_size"],
+        qkv="new" if config.get("use_new_attention_order") else "legacy",
+        heads=config.get("num_heads") if width == -1 else None,
+        head_channels=None if width == -1 else width,
+        schedule="linear",
+    )
+    return load(str(path), told=told)
