@@ -58,7 +58,8 @@ def test_every_command_of_the_readme_is_a_target_or_a_module() -> None:
     for name in re.findall(r"make ([a-z-]+)", text):
         assert name in targets
     for module in re.findall(r"python -m hsl\.(\w+)", text):
-        assert (ROOT / "hsl" / f"{module}.py").exists()
+        places = (ROOT / "hsl" / f"{module}.py", ROOT / "hsl" / module / "__main__.py")
+        assert any(place.exists() for place in places)
     for path in re.findall(r"configs/[\w/]+\.yaml", text):
         assert (ROOT / path).exists()
 

@@ -63,6 +63,8 @@ def open_hub(
     if not parts:
         raise HslError(f"{name}: no split train, validation or test among {', '.join(loaded)}")
     features = loaded[parts[0]].features
+    if features is None:  # formats without a schema say them only when they are read
+        raise HslError(f"{name}: does not say its columns in advance; set streaming to false")
     if column not in features:
         raise HslError(f"{name}: no column {column!r}; there are {', '.join(features)}")
     labelled = Columns(name, features, labels)
@@ -73,7 +75,9 @@ def open_hub(
         for part in parts
     }
     where = str(Path(name).resolve()) if Path(name).exists() else name
-    identity = ("stream" if streaming else "hub", where, config, column)
+    identity: tuple[str | None, ...] = ("hub", where, config, column)
+    if streaming:  # what is kept of a stream has its splits and labels
+        identity = ("stream", *identity[1:], str(given), *labelled.names)
     return (HubStream if streaming else HubSource)(identity, name, raw, column, labelled)
 
 
@@ -176,9 +180,18 @@ class HubStream(Stream):
 
     def _rows(self, place: int) -> Iterator[Row]:
         (part, _), rows = list(self.raw.items())[place]
-        for i, row in enumerate(rows):
-            number, path = i * len(self.raw) + place, f"{self.name}/{part}/{i}"
-            yield Row(number, path, self.columns.of(row), _content(row[self.column]), None)
+        number = place
+        try:
+            for i, row in enumerate(rows):
+                path, labels = f"{self.name}/{part}/{i}", self.columns.of(row)
+                yield Row(number, path, labels, _content(row[self.column]), None)
+                number += len(self.raw)
+        except HslError:
+            raise
+        except Exception as error:  # as in `_load`
+            raise HslError(
+                f"{self.name}: {part} broke off ({type(error).__name__}); try again"
+            ) from error
 
 
 def _load(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
@@ -206,8 +219,10 @@ def _stamp(rows: Any) -> str | None:
     return " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in files) or None
 
 
-def _content(image: Mapping[str, Any]) -> bytes:
-    """The file of an image: within the row, or beside it."""
+def _content(image: Mapping[str, Any] | None) -> bytes:
+    """The file of an image: within the row, or beside it; nothing where there is none."""
+    if image is None:
+        return b""
     if image["bytes"] is not None:
         return bytes(image["bytes"])
     with fsspec.open(image["path"], "rb") as file:

@@ -60,7 +60,7 @@ class SourceDataModule(DataModule):
 
     Args:
         size: height and width in pixels.
-        fit, resampling: how images become squares, see `Transform`.
+        fit, resampling, box: how images become squares, see `Transform`.
         align: find the face in each image and turn, scale and cut as FFHQ does; images without a
             face count as broken. Needs ``pip install "hsl[align]"``.
         train, validation, test: at most so many images of each split, the first; None: all.
@@ -84,6 +84,7 @@ class SourceDataModule(DataModule):
         size: int = 256,
         fit: Fit = "crop",
         resampling: Resampling = "lanczos",
+        box: list[int] | None = None,
         align: bool = False,
         train: int | None = 100,
         validation: int | None = 16,
@@ -98,7 +99,7 @@ class SourceDataModule(DataModule):
         workers = min(_WORKERS, os.cpu_count() or 1) if num_workers is None else num_workers
         super().__init__(batch_size, workers, seed)
         self.size, self.align, self.strict, self.split = size, align, strict, split
-        self.transform = Transform(size, fit, resampling, seed)
+        self.transform = Transform(size, fit, resampling, seed, tuple(box) if box else None)
         self.counts: dict[Split, int | None] = dict(
             zip(SPLITS, (train, validation, test), strict=True)
         )

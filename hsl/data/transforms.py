@@ -35,15 +35,18 @@ class Transform:
         resampling: filter, always with antialiasing; ``box+bicubic`` halves by means of 2 x 2
             pixels as long as the image is at least twice too large (guided-diffusion).
         seed: of the random windows.
+        box: left, top, right, bottom in pixels: what is cut out of each image first.
 
     Raises:
-        HslError: ``size`` below 1, or an unknown ``fit`` or ``resampling``.
+        HslError: ``size`` below 1, an unknown ``fit`` or ``resampling``, an impossible ``box``, or
+            an image that does not reach as far.
     """
 
     size: int
     fit: Fit = "crop"
     resampling: Resampling = "lanczos"
     seed: int = 0
+    box: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
@@ -51,14 +54,25 @@ class Transform:
         for value, kind in ((self.fit, Fit), (self.resampling, Resampling)):
             if value not in get_args(kind):
                 raise HslError(f"{value!r}: want one of {', '.join(get_args(kind))}")
+        if self.box is not None:
+            ordered = len(self.box) == 4 and all(map(int.__lt__, self.box[:2], self.box[2:]))
+            if not ordered or min(self.box) < 0:
+                raise HslError(f"box={self.box}: want left, top, right, bottom in pixels")
 
     def __call__(self, image: Image.Image, number: int = 0) -> Tensor:
+        if self.box is not None:
+            left, top, right, bottom = self.box
+            if image.width < right or image.height < bottom:
+                raise HslError(
+                    f"box={self.box}: an image has {image.width} x {image.height} pixels"
+                )
+            image = image.crop((left, top, right, bottom))
         if self.resampling == "box+bicubic":
             while min(image.size) >= 2 * self.size:
                 half = (image.width // 2, image.height // 2)
                 image = image.resize(half, Image.Resampling.BOX)
-        box = None if self.fit == "stretch" else self._window(image, number)
-        square = image.resize((self.size, self.size), _FILTERS[self.resampling], box=box)
+        window = None if self.fit == "stretch" else self._window(image, number)
+        square = image.resize((self.size, self.size), _FILTERS[self.resampling], box=window)
         pixels = torch.from_numpy(np.array(square, dtype=np.float32))
         return pixels.permute(2, 0, 1).contiguous() / 127.5 - 1
 

@@ -16,7 +16,7 @@ from hsl.data.folder import ImagesDataModule
 from hsl.data.items import SPLITS
 from hsl.data.selection import split_of
 from hsl.errors import HslError
-from layouts import hub, save
+from layouts import hub, png, save
 
 ALL: dict[str, Any] = {"train": None, "validation": None, "test": None}
 
@@ -278,6 +278,54 @@ def test_a_stream_fetches_what_is_asked_for_and_keeps_it(
                 assert torch.equal(one[i].image, other[i].image)
         assert bool(fetched) == needs_network and len(fetched) < 2 * 70
         fetched.clear()
+
+
+def test_a_stream_is_kept_apart_by_what_was_asked(tmp_path: Path) -> None:
+    source = hub(tmp_path, {"train": range(60), "test": range(100, 140)}, "classes")
+    counts = {"train": 5, "validation": 2, "test": 3, "streaming": True}
+    first = module(source, **counts)
+    assert first.sets()["train"].labels.shape == (5, 0)
+    labelled = module(source, labels="columns", **counts)
+    assert labelled.sets()["train"].labels.shape == (5, 3)
+    dogs = module(source, labels="columns", where={"train": {"dog": 1}}, **counts)
+    assert dogs.sets()["train"].labels.tolist() == [[0, 1, 0]] * 5
+    hashed = module(source, split="hash", **counts)
+    assert hashed.sets()["test"].numbers != first.sets()["test"].numbers
+
+
+def test_a_stream_that_breaks_off_is_one_line_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    source = hub(tmp_path, {"train": range(60)})
+    original, broken = hub_module._content, [True]
+
+    def content(image):
+        if broken[0]:
+            raise ConnectionError("reset by peer")
+        return original(image)
+
+    monkeypatch.setattr(hub_module, "_content", content)
+    counts = {"train": 5, "validation": 2, "test": 3, "streaming": True}
+    with pytest.raises(HslError, match=r"train broke off \(ConnectionError\)"):
+        module(source, **counts).sets()
+    assert not [path for path in cache.rglob("*") if path.is_file()]
+    broken[0] = False
+    assert len(module(source, **counts).sets()["train"]) == 5
+
+
+@pytest.mark.parametrize("streaming", [False, True])
+def test_a_row_without_an_image_is_left_out(tmp_path: Path, streaming: bool) -> None:
+    images = [{"bytes": png(i), "path": None} for i in range(60)]
+    images[3], images[5] = None, {"bytes": b"broken", "path": "5.png"}
+    features = datasets.Features({"image": datasets.Image()})
+    (tmp_path / "data").mkdir()
+    made = datasets.Dataset.from_dict({"image": images}, features=features)
+    made.to_parquet(tmp_path / "data" / "train-00000-of-00001.parquet")
+    data = module(tmp_path, train=20, validation=2, test=2, streaming=streaming)
+    with pytest.warns(UserWarning, match="images are broken") as warned:
+        numbers = [n for s in data.sets().values() for n in s.numbers]
+    assert not {3, 5} & set(numbers) and {2, 4} & set(numbers)
+    assert "train/3: does not decode" in str(warned[0].message)
 
 
 def test_a_hub_id_goes_to_the_library_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,6 +51,19 @@ def test_stretch_is_resize_to_a_square(resampling: Resampling) -> None:
     assert torch.equal(Transform(32, "stretch", resampling)(image), wanted)
 
 
+def test_a_box_is_cut_out_first() -> None:
+    """DDIM's CelebA: Crop(57, 185, 25, 153), Resize(64)."""
+    image = photo(178, 218)
+    wanted = pixels(F.resize(F.crop(image, 57, 25, 128, 128), 64, MODES["bilinear"]))
+    cut = Transform(64, resampling="bilinear", box=(25, 57, 153, 185))
+    assert torch.equal(cut(image), wanted)
+    with pytest.raises(HslError, match="an image has 152 x 218 pixels"):
+        cut(photo(152, 218))
+    for box in ((25, 57, 25, 185), (-1, 0, 3, 4), (1, 2, 3), (0, 9, 9, 8)):
+        with pytest.raises(HslError, match="want left, top, right, bottom"):
+            Transform(64, box=box)
+
+
 def test_halving_by_boxes() -> None:
     image = photo(256, 256)
     array = np.asarray(image).astype(float)
