@@ -371,6 +371,152 @@ class Combination(Direction):
         }
 
 
+@final
+class Boundary(Direction):
+    """Semantic boundaries of one attribute: hyperplanes in x_t and in h at one or more timesteps.
+
+    At the mixing step ``t`` an edit moves x_t along its normal, and then h, of the moved x_t, along
+    its own; once, not at every step (Zhu et al. 2023). So an `Edit` with it acts at one step alone.
+    The signed distance of v to a hyperplane is <v, normal> + bias.
+
+    Args:
+        x: unit normals ``[n, C, s, s]`` in x_t, or None.
+        h: unit normals ``[n, K, s, s]`` in h, or None.
+        timesteps: the n timesteps, ascending.
+        t: the mixing step, one of them; None: not chosen yet.
+        absolute: a strength is the coordinate <v, normal> to arrive at, as in the released code,
+            instead of a distance to go.
+    """
+
+    kind = "boundary"
+
+    def __init__(
+        self,
+        x: Tensor | None,
+        h: Tensor | None,
+        timesteps: Sequence[int],
+        t: int | None = None,
+        absolute: bool = False,
+    ) -> None:
+        super().__init__("h" if x is None else "x")
+        given = {k: v for k, v in (("x", x), ("h", h)) if v is not None}
+        self.timesteps = [int(step) for step in timesteps]
+        if not given or any(v.ndim != 4 or len(v) != len(self.timesteps) for v in given.values()):
+            raise HslError("Boundary: want [n, C, s, s] in x, h or both, with n timesteps")
+        if t is not None and t not in self.timesteps:
+            raise HslError(f"Boundary: no hyperplane at t={t}; there are {self.timesteps}")
+        self.t, self.absolute = t, absolute
+        self.normals = nn.ParameterDict({k: v.detach().clone() for k, v in given.items()})
+        #: of each space and timestep: the bias, and what a strength of 1 moves by.
+        self.biases = nn.ParameterDict({k: torch.zeros(len(v)) for k, v in given.items()})
+        self.scales = nn.ParameterDict({k: torch.ones(len(v)) for k, v in given.items()})
+
+    def row(self, t: int | None = None) -> int:
+        """Where timestep ``t`` (None: the mixing step) is among the timesteps.
+
+        Raises:
+            HslError: no hyperplane there, or no mixing step chosen.
+        """
+        t = self.t if t is None else t
+        if t is None or t not in self.timesteps:
+            raise HslError(f"no hyperplane at t={t}; there are {self.timesteps}: choose one")
+        return self.timesteps.index(t)
+
+    def distance(self, v: Tensor, space: Space, t: int | None = None) -> Tensor:
+        """Signed distance ``[B]`` of x_t or h ``[B, ...]`` to the hyperplane in its space."""
+        i = self.row(t)
+        along = v.flatten(1) @ self.normals[space][i].flatten().to(v)
+        return along + self.biases[space][i].to(v)
+
+    def move(self, v: Tensor, space: Space, strength: float | Tensor) -> Tensor:
+        """x_t or h ``[B, ...]`` moved along its normal at the mixing step, by ``strength`` (a number
+        or ``[B]``) times the scale; if ``absolute``, to that coordinate. Unchanged in a space
+        without a hyperplane."""
+        if space not in self.normals:
+            return v
+        i = self.row()
+        normal, scale = self.normals[space][i].to(v), self.scales[space][i].to(v)
+        way = torch.as_tensor(strength, dtype=v.dtype, device=v.device).expand(len(v)) * scale
+        if self.absolute:
+            way = way - v.flatten(1) @ normal.flatten()
+        return v + way[:, None, None, None] * normal
+
+    def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        """What a strength of 1 adds to h at the mixing step."""
+        return self.move(b.h, "h", 1.0) - b.h
+
+    def at(self, t: int | None = None, spaces: Sequence[Space] = ("x", "h")) -> "Boundary":
+        """The hyperplanes of one timestep (None: the mixing step) and some spaces alone."""
+        i = self.row(t)
+        part = {k: v[i : i + 1] for k, v in self.normals.items() if k in spaces}
+        new = Boundary(part.get("x"), part.get("h"), [self.timesteps[i]], self.timesteps[i],
+                       self.absolute)  # fmt: skip
+        for key in part:
+            new.biases[key].data.copy_(self.biases[key][i : i + 1])
+            new.scales[key].data.copy_(self.scales[key][i : i + 1])
+        new.about = dict(self.about)
+        return new
+
+    def config(self) -> dict[str, Any]:
+        shapes = {k: list(v.shape) for k, v in self.normals.items()}
+        return {
+            "kind": self.kind,
+            "shapes": shapes,
+            "timesteps": self.timesteps,
+            "t": self.t,
+            "absolute": self.absolute,
+        }
+
+    @property
+    def h_shape(self) -> tuple[int, ...] | None:
+        return tuple(self.normals["h"].shape[1:]) if "h" in self.normals else None
+
+    def __add__(self, other: Direction) -> Direction:
+        """One step along both: the moves add. (The sum has no hyperplane of its own.)"""
+        if not isinstance(other, Boundary) or self.absolute or other.absolute:
+            raise HslError("only boundaries add to boundaries, and only by distances")
+        if (self.t, set(self.normals)) != (other.t, set(other.normals)):
+            raise HslError(f"these boundaries are crossed at t={self.t} and t={other.t}, or in "
+                           "other spaces: fit them together")  # fmt: skip
+        new, second = self.at(), other.at()
+        for space, normal in new.normals.items():
+            moves = (part.scales[space] * part.normals[space] for part in (new, second))
+            normal.data.copy_(torch.stack([move.data for move in moves]).sum(0))
+            new.scales[space].data.fill_(1.0)
+            new.biases[space].data.fill_(torch.nan)
+        new.about = _made_for(self, other)
+        return new
+
+    def __sub__(self, other: Direction) -> Direction:
+        return self + (-other)
+
+    def __mul__(self, factor: float) -> Direction:
+        new = self.at()
+        for scale in new.scales.values():
+            scale.data.mul_(factor)
+        new.about = _made_for(self)
+        return new
+
+    __rmul__ = __mul__
+
+    def without(self, *others: Direction) -> Direction:
+        """The conditional boundary: normals at the mixing step with their components along those of
+        ``others`` projected away, and normalised anew, so that the others' signed distances stay
+        (Shen et al. 2020, InterFaceGAN)."""
+        if not all(isinstance(other, Boundary) for other in others):
+            raise HslError("a boundary is conditioned on other boundaries only")
+        new = self.at()
+        for space, normal in new.normals.items():
+            rows = [o.normals[space][o.row(new.t)].flatten() for o in others
+                    if isinstance(o, Boundary) and space in o.normals]  # fmt: skip
+            if rows:
+                residue = _project_out(normal.data.flatten()[None], torch.stack(rows)[None])
+                normal.data.copy_((residue / residue.norm()).view_as(normal))
+                new.biases[space].data.fill_(torch.nan)  # the hyperplane is another one
+        new.about = _made_for(self, *others)
+        return new
+
+
 def _made_for(*parts: Direction) -> dict[str, Any]:
     """The backbone that all parts were made for, as far as they say.
 
@@ -399,6 +545,10 @@ def build(config: dict[str, Any]) -> Direction:
         return Shift(torch.zeros(shape), **arguments)
     if config["kind"] == ImplicitFunction.kind:
         return ImplicitFunction(**arguments)
+    if config["kind"] == Boundary.kind:
+        shapes = arguments.pop("shapes")
+        x, h = (torch.zeros(shapes[k]) if k in shapes else None for k in ("x", "h"))
+        return Boundary(x, h, **arguments)
     if config["kind"] == Combination.kind:
         parts = [build(c) for c in arguments["directions"]]
         removed = [build(c) for c in arguments["removed"]]

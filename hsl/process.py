@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from hsl.backbones import Backbone, Bottleneck
-from hsl.directions import Direction
+from hsl.directions import Boundary, Direction
 from hsl.errors import HslError
 
 Injection = Literal["asymmetric", "symmetric", "replaced"]
@@ -291,6 +291,12 @@ def _edited(
     backbone: Backbone, x: Tensor, b: Bottleneck, t: int, edit: Edit
 ) -> tuple[Tensor, Bottleneck, Tensor, Tensor]:
     """X, bottleneck, eps for D_t and eps for P_t of an edited step."""
+    if isinstance(edit.direction, Boundary):  # moves both, h being that of the moved x
+        x = edit.direction.move(x, "x", edit.strength)
+        b = backbone.encode(x, t)
+        edited = b._replace(h=edit.direction.move(b.h, "h", edit.strength))
+        eps = backbone.decode(edited)
+        return x, b, eps, eps
     space = edit.direction.space
     change = edit.change(b, x, t)
     if space == "x":

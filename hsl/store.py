@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -52,6 +52,21 @@ class Store:
             return load_file(path) if path.exists() else None
         except (SafetensorError, OSError):
             return None
+
+    def tensor(self, key: str, name: str) -> Tensor:
+        """One tensor of a record, without reading the others.
+
+        Raises:
+            KeyError: there is no such record, or no such tensor in it.
+        """
+        if self.folder is None:
+            return self._memory[key][name]
+        try:
+            with safe_open(self._path(key), framework="pt") as file:
+                tensor: Tensor = file.get_tensor(name)
+        except (SafetensorError, OSError) as error:
+            raise KeyError(f"{key}: {name}") from error
+        return tensor
 
     def put(self, key: str, record: Record) -> Record:
         """Keep a record, on the CPU, and return it."""

@@ -25,7 +25,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Strength
+from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Strength
 from hsl.errors import HslError
 from hsl.methods.base import Method
 
@@ -61,6 +61,7 @@ class HslCLI(LightningCLI):
         )
         for key, callback in (
             ("intervals", Intervals),
+            ("mixing", Mixing),
             ("strength", Strength),
             ("directions", Directions),
             ("evaluate", Evaluate),
@@ -81,9 +82,10 @@ class HslCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """The verbs: fit, test, predict (which fills the cache of inverted latents)."""
+        """The verbs: fit, validate (how well boundaries hold on other images), test, predict (which
+        fills the cache of inverted latents)."""
         every = LightningCLI.subcommands()
-        return {verb: every[verb] for verb in ("fit", "test", "predict")}
+        return {verb: every[verb] for verb in ("fit", "validate", "test", "predict")}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at a checkpoint before anything is made of it."""
@@ -95,6 +97,8 @@ class HslCLI(LightningCLI):
         config = self.config[self.subcommand]
         if config.get("weights_only", True) is None:
             config.weights_only = True
+        if self.subcommand == "validate" and config.trainer.limit_val_batches == 0:
+            config.trainer.limit_val_batches = 1.0  # 0 is for fit, where callbacks look after it
         attribute = config.model.get("init_args", {}).get("attribute")
         toyfaces = config.data.class_path.endswith("ToyFacesDataModule")
         if toyfaces and attribute and config.data.init_args.where is None:

@@ -1,6 +1,7 @@
 """What callbacks share: the method behind a trainer, its run folder, its data."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import lightning as L
@@ -30,12 +31,14 @@ def run_folder(trainer: L.Trainer) -> Path:
     return folder
 
 
-def first_faces(trainer: L.Trainer, split: str, n: int, device: torch.device) -> Batch:
+def first_faces(
+    trainer: L.Trainer, split: str, n: int, device: torch.device, lacking: str | None = None
+) -> Batch:
     """The first ``n`` images of a split (``train``, ``validation``, ``test``) in the order of its
-    data set, the same on every rank.
+    data set, the same on every rank; only those not labelled to have the attribute ``lacking``.
 
     Raises:
-        HslError: the trainer has no data module, or the split is empty.
+        HslError: the trainer has no data module, or there is no such image.
     """
     data = getattr(trainer, "datamodule", None)
     if data is None:
@@ -46,10 +49,15 @@ def first_faces(trainer: L.Trainer, split: str, n: int, device: torch.device) ->
         "test": data.test_dataloader,
     }
     loader = loaders[split]()
-    n = min(n, len(loader.dataset))
-    if n == 0:
-        raise HslError(f"the {split} set is empty")
-    batch: Batch = loader.collate_fn([loader.dataset[i] for i in range(n)])
+    items = (loader.dataset[i] for i in range(len(loader.dataset)))
+    if lacking is not None and lacking in getattr(data, "names", ()):
+        column = list(data.names).index(lacking)
+        items = (item for item in items if float(item.labels[column]) != 1)
+    found = list(islice(items, n))
+    if not found:
+        what = f" without {lacking}" if lacking and len(loader.dataset) else ""
+        raise HslError(f"the {split} set has no images{what}: give it some")
+    batch: Batch = loader.collate_fn(found)
     image, labels, index = (t.to(device) for t in batch[:3])
     return Batch(image, labels, index, batch.path)
 

@@ -29,7 +29,8 @@ from hsl.types import Batch
 
 
 class Evaluate(L.Callback):
-    """Judges every edit of ``trainer.test`` and writes ``summary.json``.
+    """Judges every edit of ``trainer.test`` and writes ``summary.json``. Images that have the
+    attribute by their labels are left out.
 
     On ToyFaces the true counterfactual is drawn and the distance to it measured; on other data
     what needs it is left out. With several directions, one summary is nested under each name.
@@ -82,10 +83,13 @@ class Evaluate(L.Callback):
     ) -> None:
         """Measure one batch of edits."""
         method = method_of(pl_module)
-        images, index = batch.image, batch.index
-        reconstruction = method.edit_images(images, index)
+        rebuilt = method.edit_images(batch.image, batch.index)
         for name, metrics in self.metrics.items():
-            edited = outputs[name]["edited"]
+            rows = _lacking(trainer, batch, name)
+            if not bool(rows.any()):
+                continue
+            images, index, reconstruction = batch.image[rows], batch.index[rows], rebuilt[rows]
+            edited = outputs[name]["edited"][rows]
             for kind, metric in metrics.items():
                 if kind == "reconstruction":
                     metric.update(images, reconstruction, index)
@@ -104,8 +108,8 @@ class Evaluate(L.Callback):
         for name, metrics in self.metrics.items():
             figures: dict[str, Any] = {
                 "direction": name,
-                "t_edit": method.t_edit,
-                "t_boost": method.t_boost,
+                "t_edit": method.about(name)["t_edit"],
+                "t_boost": method.about(name)["t_boost"],
                 "strength": method.strengths.get(name, 1.0),
             }
             for kind, metric in metrics.items():
@@ -139,6 +143,14 @@ class Evaluate(L.Callback):
         if self.clip is not None and texts is not None:
             metrics["s_dir"] = DirectionalSimilarity(self.clip, *texts, self.templates)
         return metrics
+
+
+def _lacking(trainer: L.Trainer, batch: Batch, name: str) -> torch.Tensor:
+    """Which images ``[B]`` are not labelled to have the attribute already."""
+    names = list(getattr(getattr(trainer, "datamodule", None), "names", ()))
+    if name not in names:
+        return torch.ones(len(batch.index), dtype=torch.bool, device=batch.index.device)
+    return batch.labels[:, names.index(name)] != 1
 
 
 def peak_memory_mb() -> int:

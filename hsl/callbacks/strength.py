@@ -22,8 +22,8 @@ class Strength(L.Callback):
         guide: name for `AttributeClassifier.load`; None leaves every strength at 1.
         strengths: what is tried, ascending.
         share: of validation images that must show the target.
-        images: how many validation images are edited; those that already show the target (by
-            their label, where there is one) say nothing and should be left out of the set.
+        images: how many validation images are edited, of those that do not show the target by
+            their labels, where there are some.
         batch: edits that run at once.
     """
 
@@ -50,12 +50,12 @@ class Strength(L.Callback):
         if self.guide is None:
             return
         guide = self.guide.to(method.device)
-        faces = first_faces(trainer, "validation", self.images, method.device)
-        pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
         for name in method.directions:
             if name not in guide.names:
                 rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
                 continue
+            faces = first_faces(trainer, "validation", self.images, method.device, lacking=name)
+            pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
             column, hits = guide.names.index(name), torch.zeros(len(self.strengths))
             for piece in track(pieces, f"strength of {name}", len(pieces)):
                 edited = method.sweep(faces.image[piece], faces.index[piece], name, self.strengths)

@@ -1,0 +1,128 @@
+"""How well boundaries tell attributes apart at each timestep, and the mixing step they choose."""
+
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.loggers import WandbLogger
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from hsl.callbacks.common import run_folder
+from hsl.directions import Space
+from hsl.errors import HslError
+from hsl.intervals import mixing_step
+from hsl.methods.linear import Linear
+from hsl.progress import track
+from hsl.report import print_table, replacing, write_csv
+from hsl.solvers import Figures
+
+
+class Mixing(L.Callback):
+    """Measures boundaries on validation images, and chooses the mixing step where none is given:
+    the largest t whose mean held-out balanced accuracy is within ``tolerance`` of the best.
+
+    ``fit`` and ``validate`` write ``accuracy.csv``, one row an attribute, space and timestep, and
+    ``accuracy.png``, a heat map of it with the chosen step; the same goes to W&B. For other methods
+    than `Linear` it does nothing.
+
+    Args:
+        tolerance: in balanced accuracy, in [0, 1].
+        space: whose accuracies choose: ``x``, ``h``, or ``both``, their mean.
+    """
+
+    def __init__(self, tolerance: float = 0.02, space: Space | str = "both") -> None:
+        if not 0 <= tolerance <= 1 or space not in ("x", "h", "both"):
+            raise HslError(f"mixing: tolerance {tolerance} in [0, 1], space {space}: x, h or both")
+        self.tolerance, self.space = tolerance, space
+
+    @torch.no_grad()
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Measure on validation images and choose; every rank comes to the same step."""
+        if not isinstance(pl_module, Linear):
+            return
+        loader = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
+        samples = []
+        rank, ranks = trainer.global_rank, trainer.world_size
+        for i, batch in enumerate(track(loader, "validation latents", len(loader))):
+            if i % ranks == rank:
+                samples += pl_module.collect(pl_module.transfer_batch_to_device(
+                    batch, pl_module.device, 0))  # fmt: skip
+        pl_module.figures = pl_module.held_out(pl_module.everyones(samples))
+        if pl_module.t is None:
+            curve = self.curve(pl_module.figures)
+            pl_module.t = trainer.strategy.broadcast(mixing_step(curve, self.tolerance))
+        pl_module.mix_at(pl_module.t)
+        self._show(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write and print the table."""
+        if isinstance(pl_module, Linear) and pl_module.figures:
+            self._show(trainer, pl_module)
+
+    def curve(self, found: dict[tuple[Space, int], Figures]) -> dict[int, float]:
+        """Mean balanced accuracy over attributes (and spaces) by timestep."""
+        spaces = {space for space, _ in found} if self.space == "both" else {self.space}
+        sums: dict[int, list[float]] = {}
+        for (space, t), figures in found.items():
+            if space in spaces:
+                sums.setdefault(t, []).append(float(figures.balanced_accuracy.nanmean()))
+        if not sums:
+            raise HslError(f"mixing: no boundaries in {self.space}; choose another space")
+        return {t: sum(values) / len(values) for t, values in sums.items()}
+
+    def _show(self, trainer: L.Trainer, method: Linear) -> None:
+        if not trainer.is_global_zero:
+            return
+        names, folder = list(method.directions), run_folder(trainer)
+        rows: list[dict[str, Any]] = [
+            {"space": space, "t": t} | row
+            for (space, t), figures in method.figures.items()
+            for row in figures.rows(names)
+        ]
+        write_csv(folder / "accuracy.csv", rows)
+        with replacing(folder / "accuracy.png") as temporary:
+            heat_map(method.figures, names, method.t).savefig(temporary)
+        chosen = [
+            {"attribute": row["attribute"], "space": row["space"],
+             "accuracy": row["accuracy"], "accuracy_ci": row["accuracy_ci"],
+             "balanced": row["balanced_accuracy"], "balanced_ci": row["balanced_accuracy_ci"],
+             "auc": row["auc"], "auc_ci": row["auc_ci"]}
+            for row in rows if row["t"] == method.t
+        ]  # fmt: skip
+        print_table(f"held-out images at the mixing step t = {method.t}", chosen)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                table = [[r["attribute"], r["space"], r["t"], r["balanced_accuracy"], r["auc"]]
+                         for r in rows]  # fmt: skip
+                columns = ["attribute", "space", "t", "balanced_accuracy", "auc"]
+                logger.log_table("boundaries", columns=columns, data=table)
+                logger.log_image("boundaries/accuracy", [str(folder / "accuracy.png")])
+
+
+def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int | None) -> Figure:
+    """Held-out balanced accuracy of each attribute by timestep, a panel a space; the frame marks
+    the mixing step ``t``."""
+    spaces = [space for space in ("x", "h") if any(s == space for s, _ in found)]
+    times = sorted({step for _, step in found})
+    figure = Figure(figsize=(2.4 + 0.62 * len(times) * len(spaces), 1.5 + 0.27 * len(names)),
+                    dpi=110, layout="constrained")  # fmt: skip
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, len(spaces), squeeze=False, sharey=True)[0]
+    for axis, space in zip(axes, spaces, strict=True):
+        columns = [found[space, step].balanced_accuracy for step in times]  # type: ignore[index]
+        values = torch.stack(columns, dim=1).cpu().numpy()
+        picture = axis.imshow(values, vmin=0.5, vmax=1.0, cmap="viridis", aspect="auto")
+        for y, line in enumerate(values):
+            for x, value in enumerate(line):
+                text = "1.0" if value > 0.995 else f"{value:.2f}"[-3:]
+                color = "white" if value < 0.8 else "black"
+                axis.text(x, y, text, ha="center", va="center", fontsize=7, color=color)
+        axis.set_xticks(range(len(times)), [str(step) for step in times], fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set_xlabel("t")
+        axis.set_title("x_t" if space == "x" else "h", fontsize=10)
+        if t in times:
+            axis.axvspan(times.index(t) - 0.5, times.index(t) + 0.5, fill=False, ec="red", lw=1.5)
+    figure.colorbar(picture, ax=list(axes), label="held-out balanced accuracy", shrink=0.8)
+    return figure
