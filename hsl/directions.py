@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, final
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -55,7 +55,8 @@ class Direction(nn.Module):
         """Refuse a backbone that this direction was not made for.
 
         Raises:
-            HslError: another tap or shape of h, or other weights than those it was fitted on.
+            HslError: another tap, shape of h or width of temb, or other weights than those it was
+                fitted on.
         """
         tap = self.about.get("tap", backbone.tap)
         if self.space == "h" and tap != backbone.tap:
@@ -75,6 +76,14 @@ class Direction(nn.Module):
                 f"this direction is for h of shape {shape}, but that of {backbone.name} is "
                 f"{backbone.h_shape}: load another backbone, or fit it anew"
             )
+        for part in self.modules():
+            if isinstance(part, ImplicitFunction) and not part.arguments["ignore_timesteps"]:
+                width = part.arguments["temb_dim"]
+                if width != backbone.temb_dim:
+                    raise HslError(
+                        f"this direction is for a temb of {width}, but that of {backbone.name} has "
+                        f"{backbone.temb_dim}: load another backbone, or fit it anew"
+                    )
 
     @property
     def h_shape(self) -> tuple[int, ...] | None:
@@ -135,8 +144,11 @@ class Direction(nn.Module):
         path = Path(path)
         if not path.exists():
             raise HslError(f"{path}: no such file; want a direction saved by hsl")
-        with path.open("rb") as file:
-            released = file.read(9)[8:] != b"{" and path.suffix != ".safetensors"
+        try:
+            with path.open("rb") as file:
+                released = file.read(9)[8:] != b"{" and path.suffix != ".safetensors"
+        except OSError as error:
+            raise HslError(f"{path}: cannot be read ({error.strerror}); give a file") from error
         direction = _released(path) if released else _saved(path)
         if backbone is not None:
             try:
@@ -429,9 +441,9 @@ class Boundary(Direction):
         return along + self.biases[space][i].to(v)
 
     def move(self, v: Tensor, space: Space, strength: float | Tensor) -> Tensor:
-        """x_t or h ``[B, ...]`` moved along its normal at the mixing step, by ``strength`` (a number
-        or ``[B]``) times the scale; if ``absolute``, to that coordinate. Unchanged in a space
-        without a hyperplane."""
+        """``v [B, ...]``, x_t or h, moved along its normal at the mixing step by ``strength`` (a
+        number or ``[B]``) times the scale; if ``absolute``, to that coordinate. Unchanged in a
+        space without a hyperplane."""
         if space not in self.normals:
             return v
         i = self.row()
@@ -565,7 +577,7 @@ def _saved(path: Path) -> Direction:
         direction = build(header["direction"])
         direction.load_state_dict(tensors)
         direction.about = dict(header["about"])
-    except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
+    except Exception as error:  # a damaged header raises whatever it happens to ask for
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise HslError(f"{path}: not a direction saved by hsl, or damaged ({reason})") from error
     return direction
@@ -580,7 +592,9 @@ def _released(path: Path, function: str = "0") -> "ImplicitFunction":
     held = checkpoints.read(path)
     state = held.get(function) if isinstance(held, dict) else None
     families = {"conv1.weight": "ddpm", "in_layers.0.weight": "adm"}
-    family = next((f for mark, f in families.items() if mark in (state or {})), None)
+    family = None
+    if isinstance(state, dict):
+        family = next((f for mark, f in families.items() if mark in state), None)
     if state is None or family is None:
         raise HslError(
             f"{path}: neither a direction saved by hsl nor an implicit function of Asyrp"
@@ -590,7 +604,7 @@ def _released(path: Path, function: str = "0") -> "ImplicitFunction":
         temb = state["temb_proj.weight" if family == "ddpm" else "emb_layers.1.weight"]
         direction = ImplicitFunction(first.shape[0], temb.shape[1], family)  # type: ignore[arg-type]
         direction.load_state_dict(state)
-    except (KeyError, RuntimeError, AttributeError, IndexError) as error:
+    except (LookupError, RuntimeError, AttributeError, HslError) as error:
         reason = " ".join(str(error).split())[:200]
         raise HslError(f"{path}: an implicit function with other tensors ({reason})") from error
     direction.about = {"method": "asyrp", "released": path.name, "tap": "after"}

@@ -1,7 +1,9 @@
 """``python -m hsl.edit``: apply saved directions to images."""
 
 import argparse
+import functools
 import math
+import operator
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,35 +15,39 @@ from hsl.assets import asset
 from hsl.backbones import Backbone, load
 from hsl.callbacks.grids import draw_grid
 from hsl.data.images import distinct, load_images, save_image
-from hsl.directions import Combination, Direction
+from hsl.directions import Boundary, Combination, Direction
 from hsl.errors import HslError
 from hsl.process import Edit, SeededNoise, invert, last, reverse
 from hsl.progress import track
 from hsl.report import replacing
+from hsl.schedule import Schedule
 
 EXAMPLE = """example:
   python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
   python -m hsl.edit photo.png --direction Smiling=0.8 --direction Wearing_Lipstick --out out
   python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
+  python -m hsl.edit photo.png --boundary Eyeglasses --boundary Smiling=-1 --keep Male --out out
 """
 
 
-def shipped() -> list[str]:
-    """Names of the directions that are shipped for the bundled backbone."""
-    return sorted(path.stem for path in asset("toyfaces/directions").glob("*.safetensors"))
+def shipped(kind: str = "directions") -> list[str]:
+    """Names of what is shipped for the bundled backbone: ``directions`` (implicit functions) or
+    ``boundaries``."""
+    return sorted(path.stem for path in asset(f"toyfaces/{kind}").glob("*.safetensors"))
 
 
-def find_direction(name: str) -> Direction:
-    """A direction by its file, or by the name of a shipped one.
+def find_direction(name: str, kind: str = "directions") -> Direction:
+    """A direction by its file, or by the name of a shipped one of its kind.
 
     Raises:
         HslError: neither exists.
     """
     if Path(name).suffix in (".safetensors", ".pth") or Path(name).is_file():
         return Direction.load(name)
-    if name not in shipped():
-        raise HslError(f"no direction {name!r}: give a .safetensors file or {', '.join(shipped())}")
-    return Direction.load(asset(f"toyfaces/directions/{name}.safetensors"))
+    if name not in shipped(kind):
+        known = ", ".join(shipped(kind))
+        raise HslError(f"no direction {name!r}: give a .safetensors or .pth file or {known}")
+    return Direction.load(asset(f"toyfaces/{kind}/{name}.safetensors"))
 
 
 def load_for(name: str, parts: list[tuple[Direction, float]]) -> Backbone:
@@ -65,11 +71,15 @@ def join(
     """One edit of several directions with strengths, which add, taken in ``steps`` steps.
 
     t_edit and t_boost, where not given, are those of the direction with the largest t_edit (the
-    one with the largest text cosine, as in Asyrp's released code).
+    one with the largest text cosine, as in Asyrp's released code). Boundaries are crossed together
+    at their mixing step.
 
     Raises:
-        HslError: t_edit is neither given nor in the files, or they are injected in several ways.
+        HslError: t_edit is neither given nor in the files, they are injected in several ways, or
+            boundaries come with other directions.
     """
+    if any(isinstance(d, Boundary) for d, _ in parts):
+        return _crossing(parts, t_edit, t_boost)
     directions = [direction for direction, _ in parts]
     ways = {d.about.get("injection", "asymmetric") for d in directions}
     if len(ways) > 1:
@@ -90,6 +100,38 @@ def join(
     return replace(edit, direction=total, t_edit=t_edit, t_start=t_start, t_boost=t_boost)
 
 
+def _crossing(
+    parts: list[tuple[Direction, float]], t_edit: int | None, t_boost: int | None
+) -> Edit:
+    """The edit that crosses several boundaries at their mixing step."""
+    if t_edit is not None or not all(isinstance(d, Boundary) for d, _ in parts):
+        raise HslError("boundaries are crossed at their mixing step: without --t-edit, and without "
+                       "directions of other kinds")  # fmt: skip
+    total = functools.reduce(operator.add, (d * s for d, s in parts))
+    t = total.t if isinstance(total, Boundary) else None
+    if t is None:
+        raise HslError("these boundaries have no mixing step: fit them with --mixing, or give t")
+    return Edit(total, 1.0, t, t_boost or 0, t, "symmetric")
+
+
+def grid_for(schedule: Schedule, edit: Edit, steps: int, sampled: bool) -> list[int]:
+    """The timesteps to walk: ``steps`` of the whole schedule; of a boundary edit, up to the mixing
+    step in proportion less, and above it only from noise.
+
+    Raises:
+        HslError: too many or too few steps.
+    """
+    try:
+        grid = schedule.grid(steps)
+        if not isinstance(edit.direction, Boundary):
+            return grid
+        t = edit.t_edit
+        below = schedule.grid(max(round(steps * t / grid[-1]), 2), t_0=t)
+    except ValueError as error:
+        raise HslError(f"--steps: {error}") from error
+    return below + [g for g in grid if g > t] if sampled else below
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Edit images from the command line; the exit status."""
     parser = argparse.ArgumentParser(
@@ -107,6 +149,19 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="NAME[=STRENGTH]",
         help="a saved direction, or a shipped one by name; may be given several times; the "
         "strength is the one chosen at training if it is not given",
+    )
+    parser.add_argument(
+        "--boundary",
+        action="append",
+        metavar="NAME[=DISTANCE]",
+        help="a semantic boundary to cross in one step, by its file or the name of a shipped one; "
+        "several add; the distance is the one chosen on validation images if it is not given",
+    )
+    parser.add_argument(
+        "--keep",
+        action="append",
+        metavar="NAME",
+        help="a direction (with --boundary: a boundary) whose share is projected away",
     )
     parser.add_argument("--backbone", default="toyfaces", help="name, folder, file or Hub id")
     parser.add_argument("--out", default="edited", help="folder to write to (default: edited)")
@@ -129,8 +184,8 @@ def main(arguments: list[str] | None = None) -> int:
 @torch.no_grad()
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for; its last line printed is the strip's path."""
-    if not options.direction:
-        raise HslError("no --direction given; e.g. --direction Smiling")
+    if bool(options.direction) == bool(options.boundary):
+        raise HslError("give --direction or --boundary, one of the two; e.g. --direction Smiling")
     if bool(options.images) == bool(options.seeds):
         raise HslError("give images or --seeds, one of the two")
     if options.batch < 1:
@@ -138,18 +193,19 @@ def run(options: argparse.Namespace) -> None:
     out = Path(options.out)
     if out.exists() and not out.is_dir():
         raise HslError(f"--out {out}: is a file; give a folder")
-    parts = [_part(text) for text in options.direction]
+    kind = "boundaries" if options.boundary else "directions"
+    parts = [_part(text, kind) for text in options.boundary or options.direction]
+    if options.keep:
+        kept = [find_direction(name, kind) for name in options.keep]
+        parts = [(_without(direction, kept), strength) for direction, strength in parts]
     backbone = load_for(options.backbone, parts)
     try:
         backbone.to(options.device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
         reason = str(error).partition("\n")[0]
         raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
-    try:
-        grid = backbone.schedule.grid(options.steps)
-    except ValueError as error:
-        raise HslError(f"--steps: {error}") from error
     edit = join(parts, options.steps, options.t_edit, options.t_boost)
+    grid = grid_for(backbone.schedule, edit, options.steps, sampled=bool(options.seeds))
     edit.direction.to(options.device)
     if options.seeds:
         seeds = _numbers(options.seeds)
@@ -175,7 +231,7 @@ def run(options: argparse.Namespace) -> None:
     strip, *files = distinct(["strip.png", *(str(Path(n).with_suffix(".png")) for n in names)])
     for name, image in zip(files, result, strict=True):
         save_image(out / name, image)
-    title = " ".join(options.direction)
+    title = " ".join(options.boundary or options.direction)
     shown = [source, rebuilt, result] if images is not None else [source, result]
     titles = ["source", "reconstruction", "edited"] if images is not None else ["sample", "edited"]
     with replacing(out / strip) as temporary:
@@ -183,19 +239,26 @@ def run(options: argparse.Namespace) -> None:
     print(out / strip)
 
 
-def _part(text: str) -> tuple[Direction, float]:
+def _without(direction: Direction, kept: list[Direction]) -> Direction:
+    """``direction`` without its share along ``kept``, and what its file says of it."""
+    pure = direction.without(*kept)
+    pure.about = direction.about | pure.about
+    return pure
+
+
+def _part(text: str, kind: str) -> tuple[Direction, float]:
     """A direction and its strength from ``NAME`` or ``NAME=STRENGTH``."""
     name, equals, number = text.rpartition("=")
     if not equals:
-        direction = find_direction(text)
+        direction = find_direction(text, kind)
         return direction, float(direction.about.get("strength", 1.0))
     try:
         strength = float(number)
     except ValueError:
         strength = math.nan
     if not math.isfinite(strength):
-        raise HslError(f"--direction {text}: {number!r} is not a strength; want a number")
-    return find_direction(name), strength
+        raise HslError(f"{text}: {number!r} is not a strength; want a number")
+    return find_direction(name, kind), strength
 
 
 def _numbers(text: str) -> list[int]:
