@@ -50,7 +50,7 @@ def open_hub(
         config: which of the data set's configurations.
         labels: True: every column of truth values or of classes (each class a label); or the
             names of columns.
-        given: keep the data set's splits.
+        given: keep the data set's splits, if one is for training.
         streaming: fetch images one by one instead of the whole data set.
 
     Raises:
@@ -62,6 +62,7 @@ def open_hub(
     parts = sorted((p for p in loaded if alone or known[p]), key=lambda p: (_order(known[p]), p))
     if not parts:
         raise HslError(f"{name}: no split train, validation or test among {', '.join(loaded)}")
+    given = given and "train" in known.values()
     features = loaded[parts[0]].features
     if features is None:  # formats without a schema say them only when they are read
         raise HslError(f"{name}: does not say its columns in advance; set streaming to false")

@@ -92,14 +92,13 @@ def distinct(names: Iterable[str]) -> list[str]:
     return list(result)
 
 
-def load_image(path: Path, size: int, content: bytes | None = None) -> Tensor:
-    """One image, ``[3, size, size]`` in [-1, 1]; from ``content`` if it is given, ``path`` being
-    then its name.
+def load_image(path: Path, size: int) -> Tensor:
+    """One image file, ``[3, size, size]`` in [-1, 1].
 
     Raises:
         HslError: as `decode`.
     """
-    return Transform(size)(decode(content if content is not None else path, str(path)))
+    return Transform(size)(decode(path, str(path)))
 
 
 def decode(content: bytes | Path, name: str) -> Image.Image:

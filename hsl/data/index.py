@@ -78,20 +78,26 @@ class Index:
     def entries(self, rows: Sequence[Row], read: Callable[[Any], bytes]) -> list[Entry]:
         """The entry of each row; those that are not known are made by several threads at once."""
 
-        def entry(row: Row) -> Entry:
-            kept = self._kept.get(row.path)
-            if kept is not None and row.stamp and kept[0] == row.stamp:
-                return Entry(*kept[1:])
+        def make(row: Row) -> Entry:
             try:
-                made = self.look(read(row.key), row.path)
+                return self.look(read(row.key), row.path)
             except OSError as error:
                 return Entry("", 0, 0, f"{row.path}: cannot be read ({error.strerror or error})")
-            if row.stamp:
-                self._new[row.path] = [row.stamp, *made]
-            return made
 
-        with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
-            return list(threads.map(entry, rows))
+        found = [self._known(row) for row in rows]
+        missing = [i for i, entry in enumerate(found) if entry is None]
+        if missing:
+            several = [rows[i] for i in missing]
+            with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
+                for i, made in zip(missing, threads.map(make, several), strict=True):
+                    found[i] = made
+                    if rows[i].stamp and made.digest:  # a file that cannot be read may be mended
+                        self._new[rows[i].path] = [rows[i].stamp, *made]
+        return [entry for entry in found if entry is not None]
+
+    def _known(self, row: Row) -> Entry | None:
+        kept = self._kept.get(row.path)
+        return Entry(*kept[1:]) if kept and row.stamp and kept[0] == row.stamp else None
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time alone."""

@@ -60,7 +60,10 @@ def read_csv(path: Path) -> Labels:
         HslError: no such file, no header, a row of another length, another value, both 0 and -1
             in one column, or an image or a column that occurs twice.
     """
-    lines = [line for line in csv.reader(text_of(path).splitlines()) if line]
+    try:
+        lines = [line for line in csv.reader(text_of(path).splitlines()) if line]
+    except csv.Error as error:
+        raise HslError(f"{path}: is no table ({error})") from error
     if len(lines) < 2 or len(lines[0]) < 2 or any(v.strip() in _VALUES for v in lines[0][1:]):
         raise HslError(f"{path}: want a header such as 'image,Smiling' and a row for each image")
     names = tuple(name.strip() for name in lines[0][1:])

@@ -45,12 +45,13 @@ class Source(ABC):
 class Selection(NamedTuple):
     """The rows of each split, with what was found out about each; ``skipped``: a line for every
     image that does not decode; ``duplicates``: pairs of paths with the same content, and whether
-    they lie in different splits."""
+    they lie in different splits; ``seen``: how many images were looked at."""
 
     rows: dict[Split, list[Row]]
     entries: dict[Split, list[Entry]]
     skipped: list[str]
     duplicates: list[tuple[str, str, bool]]
+    seen: int = 0
 
 
 def split_of(digest: str) -> Split:
@@ -123,14 +124,13 @@ def select(
                 f"{seen} images{bad}, but none for {split}{asked}: "
                 f"add images, ask for others, or set {split} to 0"
             )
-    return found
+    return found._replace(seen=seen)
 
 
 def report(found: Selection) -> None:
     """Warn, on the first rank, of what was skipped and of duplicates, and list them."""
     if found.skipped:
-        total = len(found.skipped) + sum(map(len, found.rows.values()))
-        _warn(f"{len(found.skipped)} of {total} images are broken and left out", found.skipped)
+        _warn(f"{len(found.skipped)} of {found.seen} images are broken and left out", found.skipped)
     for across, where in ((True, "in different splits"), (False, "in the same split")):
         pairs = [f"{one} = {other}" for one, other, is_across in found.duplicates
                  if is_across == across]  # fmt: skip

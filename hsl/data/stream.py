@@ -65,13 +65,14 @@ def _write(folder: Path, stream: Stream, found: Selection) -> None:
             name = f"{row.number}.image"
             (folder / name).write_bytes(row.key)
             rows[split].append([row.number, row.path, row.labels, name, entry])
-    about = {"rows": rows, "skipped": found.skipped, "duplicates": found.duplicates}
-    (folder / "rows.json").write_text(json.dumps(about), "utf-8")
+    about = {"skipped": found.skipped, "duplicates": found.duplicates, "seen": found.seen}
+    (folder / "rows.json").write_text(json.dumps({"rows": rows, **about}), "utf-8")
 
 
 def _read(folder: Path, stream: Stream) -> tuple[Selection, Source]:
     about = json.loads((folder / "rows.json").read_text("utf-8"))
-    found = Selection({}, {}, about["skipped"], [tuple(d) for d in about["duplicates"]])
+    duplicates = [(one, other, across) for one, other, across in about["duplicates"]]
+    found = Selection({}, {}, about["skipped"], duplicates, about["seen"])
     for split in SPLITS:
         found.rows[split] = [
             Row(number, path, tuple(labels), folder / name, None)

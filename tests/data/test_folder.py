@@ -158,6 +158,7 @@ def test_labels_from_a_table(
     ("text", "message"),
     [
         ("", "want a header"),
+        ("image,Smiling\n" + "0" * 200_000, "is no table"),
         ("image,Smiling\n", "want a header"),
         ("0.png,1\n1.png,0\n", "want a header"),
         ("image\n0.png\n", "want a header"),
@@ -250,6 +251,17 @@ def test_hub_without_splits(tmp_path: Path) -> None:
     for split in SPLITS:
         want = [n for n in whole.sets()[split].numbers if n % 3 == 1]
         assert dogs.sets()[split].numbers == want
+
+
+@pytest.mark.parametrize(
+    "names", [("full",), ("test",), ("validation", "test"), ("train", "extra")]
+)
+def test_hub_splits_without_training_images(tmp_path: Path, names: tuple[str, ...]) -> None:
+    """Are no splits: all images are split by hash. A split of no known name is left out."""
+    source = hub(tmp_path, {name: range(50 * i, 50 * i + 50) for i, name in enumerate(names)})
+    sets = module(source).sets()
+    parts = 1 if "train" in names else len(names)
+    assert sum(map(len, sets.values())) == 50 * parts and len(sets["train"]) > 25 * parts
 
 
 def test_a_stream_fetches_what_is_asked_for_and_keeps_it(
