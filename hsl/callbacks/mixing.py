@@ -46,8 +46,8 @@ class Mixing(L.Callback):
         rank, ranks = trainer.global_rank, trainer.world_size
         for i, batch in enumerate(track(loader, "validation latents", len(loader))):
             if i % ranks == rank:
-                samples += pl_module.collect(pl_module.transfer_batch_to_device(
-                    batch, pl_module.device, 0))  # fmt: skip
+                batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+                samples += pl_module.collect(batch, trainer.datamodule)  # type: ignore[attr-defined]
         pl_module.figures = pl_module.held_out(pl_module.everyones(samples))
         if pl_module.t is None:
             curve = self.curve(pl_module.figures)

@@ -99,6 +99,7 @@ class Linear(Method):
             for name, pair in self.texts.items()
             if guide is not None
         }
+        self.data_hash: str | None = None
         self.samples: list[Sample] = []
         self.figures: dict[tuple[Space, int], Figures] = {}
 
@@ -109,7 +110,11 @@ class Linear(Method):
         """Make the directions, so that a distributed run sees their parameters."""
         if self.trainer.world_size > 1 and self.store.folder is None:
             raise HslError("several ranks need a folder for the features: give cache FOLDER")
-        for name in self.names(self.trainer.datamodule):  # type: ignore[attr-defined]
+        self.begin(self.trainer.datamodule)  # type: ignore[attr-defined]
+
+    def begin(self, data: Any) -> None:
+        """Blank boundaries of the attributes to fit on ``data``, a data module with ``names``."""
+        for name in self.names(data):
             self.directions[name] = self._blank()
         self.directions.to(self.device)
 
@@ -129,7 +134,7 @@ class Linear(Method):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Invert a batch, and keep its features and labels."""
-        self.samples += self.collect(batch)
+        self.samples += self.collect(batch, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_train_epoch_end(self) -> None:
         """Fit all attributes at all timesteps in all spaces."""
@@ -139,14 +144,13 @@ class Linear(Method):
     # Features
 
     @torch.no_grad()
-    def collect(self, batch: Batch) -> list[Sample]:
-        """Features of a batch into the store; what else is needed of it, back."""
+    def collect(self, batch: Batch, data: Any) -> list[Sample]:
+        """Features of a batch of ``data`` into the store; what else is needed of it, back."""
         keys = [
             key_of("linear", self.backbone.hash, self.grid, self.refine, self.timesteps, image)
             for image in batch.image
         ]
         self.store.many(keys, lambda rows: self._features(batch.image[rows]))
-        data = self.trainer.datamodule  # type: ignore[attr-defined]
         names = self.names(data)
         if self.texts:  # scores, which `labels` turns into labels when all are there
             readers = [self.readers[name].to(batch.image.device) for name in names]
@@ -204,6 +208,7 @@ class Linear(Method):
     def fit_boundaries(self, samples: list[Sample]) -> None:
         """Fill the directions from features in the store, one Gram matrix a space and timestep."""
         labels, names = self.labels(samples), list(self.directions)
+        self.data_hash = key_of([sample.key for sample in samples], labels)
         for space in self.spaces:
             for row, t in enumerate(self.timesteps):
                 features = self.blocks(samples, space, t)
@@ -261,7 +266,7 @@ class Linear(Method):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep a batch's features and labels."""
-        self.samples += self.collect(batch)
+        self.samples += self.collect(batch, self.trainer.datamodule)  # type: ignore[attr-defined]
 
     def on_validation_epoch_end(self) -> None:
         """Measure the boundaries; the `Mixing` callback prints the table."""
@@ -295,6 +300,7 @@ class Linear(Method):
         about = super().about(name) | {
             "method": f"linear/{type(self.solver).__name__}",
             "unit": self.unit,
+            "data_hash": self.data_hash,
             "t_edit": self.t,
             "t_start": self.t,
             "t_0": self.t,
