@@ -3,6 +3,7 @@
 import math
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from hsl.errors import HslError
 _MODEL = ("opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx")
 _SEEN = 640  # longest side that faces are looked for at: enough for any that is worth cutting out
 _LIMIT = 1024  # longest side of a cut, in pixels
+_DETECTING = Lock()  # the detector's input size is a state
 
 
 def inspect_face(content: bytes, path: str) -> Entry:
@@ -81,8 +83,9 @@ def detect(image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
     """Faces of an image ``[H, W, 3]`` uint8 (blue, green, red): rows of x, y, width, height, five
     points, score; None where there are none."""
     detector = _detector()
-    detector.setInputSize((image.shape[1], image.shape[0]))
-    faces: np.ndarray[Any, Any] | None = detector.detect(image)[1]
+    with _DETECTING:
+        detector.setInputSize((image.shape[1], image.shape[0]))
+        faces: np.ndarray[Any, Any] | None = detector.detect(image)[1]
     return faces
 
 

@@ -46,16 +46,17 @@ def read_attributes(path: Path) -> Labels:
             -1 (or 0); an image that occurs twice.
     """
     lines = [words for line in text_of(path).splitlines() if (words := line.split())]
-    count = (
-        int(lines.pop(0)[0]) if lines and len(lines[0]) == 1 and lines[0][0].isdecimal() else None
-    )
+    counted = lines and len(lines[0]) == 1 and lines[0][0].isdecimal()
+    count = int(lines.pop(0)[0]) if counted else None
     if lines and not set(lines[0][1:]) <= {"1", "-1", "0"}:
         names = tuple(lines.pop(0))
         if names != ATTRIBUTES:
             wrong = [n for n, own in zip(names, ATTRIBUTES, strict=False) if n != own]
             which = wrong[0] if wrong else f"{len(names)} of them"
             raise HslError(f"{path}: not the 40 names of CelebA in their order (see {which})")
-    if not lines or count not in (None, len(lines)):
+    if not lines:
+        raise HslError(f"{path}: has no row for any image")
+    if count not in (None, len(lines)):
         raise HslError(f"{path}: says {count} images and has rows for {len(lines)}: is it whole?")
     return table(path, ATTRIBUTES, [(words[0], words[1:]) for words in lines])
 

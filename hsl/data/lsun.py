@@ -52,10 +52,8 @@ class _Rows:
         stamp = f"{status.st_size} {status.st_mtime_ns}"
         with environment(self.folder).begin() as transaction:
             for i, name in enumerate(transaction.cursor().iternext(values=False)):
-                number, path = (
-                    i * self.places + self.place,
-                    f"{self.folder}/{name.decode('latin1')}",
-                )
+                number = i * self.places + self.place
+                path = f"{self.folder}/{name.decode('latin1')}"
                 yield Row(number, path, (), (self.folder, bytes(name)), stamp)
 
 

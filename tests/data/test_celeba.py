@@ -88,8 +88,8 @@ LINES = GOOD.splitlines()
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "None images and has rows for 0"),
-        ("4\n", "says 4 images and has rows for 0"),
+        ("", "no row for any image"),
+        ("4\n", "no row for any image"),
         (GOOD.replace("4", "5", 1), "says 5 images and has rows for 4"),
         ("\n".join(LINES[:-1]), "says 4 images and has rows for 3"),
         (GOOD.replace("Smiling", "Smile", 1), "Smile"),
