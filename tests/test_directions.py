@@ -168,6 +168,8 @@ def test_released_files_come_and_go_tensor_for_tensor(family: str, tmp_path: Pat
         ({"0": {"weight": torch.ones(1)}}, "neither a direction"),
         ({"0": {"conv1.weight": torch.ones(64, 64, 1, 1)}}, "other tensors"),
         ([1, 2], "neither a direction"),
+        *(({"0": held}, "neither a direction") for held in (3, torch.ones(3), ["conv1.weight"])),
+        ({"0": ImplicitFunction(30, 8, groups=30).state_dict()}, "file.pth: an implicit"),
     ],
 )
 def test_other_files_are_no_released_functions(held: object, says: str, tmp_path: Path) -> None:
@@ -175,6 +177,29 @@ def test_other_files_are_no_released_functions(held: object, says: str, tmp_path
     with pytest.raises(HslError) as error:
         Direction.load(tmp_path / "file.pth")
     assert says in str(error.value) and "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("header", ["{", "[1]", '{"direction": "x"}', '{"direction": []}', None])
+def test_damaged_headers_are_refused(header: str | None, tmp_path: Path) -> None:
+    metadata = None if header is None else {"hsl": header}
+    save_file({"delta": torch.ones(2, 2, 2)}, tmp_path / "file.safetensors", metadata=metadata)
+    with pytest.raises(HslError) as error:
+        Direction.load(tmp_path / "file.safetensors")
+    assert "not a direction saved by hsl" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_folder_is_no_direction(tmp_path: Path) -> None:
+    with pytest.raises(HslError, match="cannot be read"):
+        Direction.load(tmp_path)
+
+
+def test_a_function_of_another_temb_is_refused() -> None:
+    net = backbone()
+    ImplicitFunction(32, net.temb_dim).check(net)
+    ImplicitFunction(32, 8, ignore_timesteps=True).check(net)
+    for direction in (ImplicitFunction(32, 8), ImplicitFunction(32, 8) * 2.0):
+        with pytest.raises(HslError, match=f"for a temb of 8, but that of tiny has {net.temb_dim}"):
+            direction.check(net)
 
 
 def test_a_released_file_cut_short_is_refused(tmp_path: Path) -> None:
