@@ -20,12 +20,13 @@ class Schedule:
         betas: variances beta_t of the forward process, ``[T]``, each in (0, 1).
 
     Raises:
-        ValueError: betas outside (0, 1), or not one-dimensional.
+        ValueError: no betas, some outside (0, 1), or not one-dimensional.
     """
 
     def __init__(self, betas: Sequence[float] | Tensor) -> None:
         self.betas = torch.as_tensor(betas, dtype=torch.float64).detach().cpu()
-        if self.betas.ndim != 1 or not bool(((self.betas > 0) & (self.betas < 1)).all()):
+        inside = bool(((self.betas > 0) & (self.betas < 1)).all())
+        if self.betas.ndim != 1 or not len(self.betas) or not inside:
             raise ValueError("betas: want one dimension and values between 0 and 1")
         self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
 

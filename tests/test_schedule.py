@@ -59,7 +59,9 @@ def test_shifted_multiplies_the_signal_to_noise_ratio(factor: float) -> None:
     assert len(shifted) == len(plain)
 
 
-@pytest.mark.parametrize("betas", [[0.1, 1.0], [0.0], [[0.1, 0.2]], [0.1, -0.1], [float("nan")]])
+@pytest.mark.parametrize(
+    "betas", [[], [0.1, 1.0], [0.0], [[0.1, 0.2]], [0.1, -0.1], [float("nan")]]
+)
 def test_bad_betas_are_refused(betas: list) -> None:
     with pytest.raises(ValueError, match="betas"):
         Schedule(betas)

@@ -1,6 +1,6 @@
 """Frozen diffusers networks from tensors, without a second copy of them."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,19 +32,27 @@ def assemble(
     """The network of class ``kind`` and ``config`` that holds ``tensors``, in float32.
 
     Raises:
-        HslError: tensors are missing, unexpected or misshapen; ``name`` says where they are from.
+        HslError: no such network; tensors that are missing, unexpected, misshapen or not of
+            floats; ``name`` says where they are from.
     """
     try:
         with torch.device("meta"):  # no weights are drawn only to be replaced
             network = kind.from_config(config)
-    except (TypeError, ValueError, KeyError) as error:
-        raise HslError(f"{name}: config.json describes no {kind.__name__} ({error})") from error
-    state = {_renamed(key): tensor.float() for key, tensor in tensors}
+    except Exception as error:  # diffusers trusts its configs: odd ones raise whatever they meet
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise HslError(f"{name}: config.json describes no {kind.__name__} ({reason})") from error
+    state: dict[str, Tensor] = {}
+    others = []
+    for key, tensor in tensors:
+        if not tensor.is_floating_point():
+            others.append(key)
+        state[_renamed(key)] = tensor.float()
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     problems = {
         "missing": [k for k in wanted if k not in state],
         "unexpected": [k for k in state if k not in wanted],
         "misshapen": [k for k in wanted if k in state and tuple(state[k].shape) != wanted[k]],
+        "not of floats": others,
     }
     found = [f"{len(v)} {problem} ({', '.join(v[:3])})" for problem, v in problems.items() if v]
     if found:
@@ -54,9 +62,10 @@ def assemble(
     return result
 
 
-def weights(folder: Path) -> dict[str, Tensor]:
+def weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a folder written by ``save_pretrained``: safetensors, in shards or not, else
-    a PyTorch file.
+    a PyTorch file. Each is let go when the next is taken, so that files of float16 need not be in
+    memory besides the float32 made of them.
 
     Raises:
         HslError: there is none, or it is damaged.
@@ -66,13 +75,12 @@ def weights(folder: Path) -> dict[str, Tensor]:
     found = [single] if single.exists() else shards or sorted(folder.glob(f"{_WEIGHTS}.bin"))
     if not found:
         raise HslError(f"{folder}: no weights; put {_WEIGHTS}.safetensors there")
-    state: dict[str, Tensor] = {}
     for path in found:
         held = checkpoints.read(path)
         if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
             raise HslError(f"{path}: holds more than tensors by name; fetch it anew")
-        state |= held
-    return state
+        while held:
+            yield held.popitem()
 
 
 def set_heads(unet: UNet2DModel, heads: int) -> None:

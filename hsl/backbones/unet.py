@@ -15,6 +15,20 @@ from hsl.schedule import Schedule
 
 Tap = Literal["before", "middle", "after"]
 TAPS: tuple[Tap, ...] = ("before", "middle", "after")
+#: What a U-Net's config says that no tensor's name or shape tells. The values that go without
+#: saying in a hash are the bundled model's.
+_SETTINGS = {
+    "act_fn": "silu",
+    "attention_head_dim": None,
+    "attn_norm_num_groups": None,
+    "center_input_sample": False,
+    "downsample_padding": 1,
+    "flip_sin_to_cos": True,
+    "freq_shift": 0,
+    "mid_block_scale_factor": 1,
+    "norm_eps": 1e-5,
+    "norm_num_groups": 16,
+}
 
 
 class Bottleneck(NamedTuple):
@@ -43,6 +57,10 @@ class Backbone(nn.Module):
         name: what it is called in messages and files.
         image_size: S of the images ``[B, 3, S, S]`` it was trained on.
         timestep_scale: the network sees t times this (improved-diffusion's rescaled timesteps).
+
+    Raises:
+        HslError: an unknown tap, or a U-Net that cannot be split: conditional, without a middle
+            block, with skip blocks or Fourier features, of neither eps nor eps and variance.
     """
 
     def __init__(
@@ -62,6 +80,12 @@ class Backbone(nn.Module):
                             ("num_class_embeds", unet.config.num_class_embeds)):  # fmt: skip
             if value is not None:
                 raise HslError(f"{name}: conditional U-Nets are not supported ({kind}={value})")
+        if unet.mid_block is None:
+            raise HslError(f"{name}: a U-Net without a middle block has no h-space")
+        skips = any(hasattr(b, "skip_conv") for b in (*unet.down_blocks, *unet.up_blocks))
+        if skips or unet.config.time_embedding_type == "fourier":
+            raise HslError(f"{name}: score-SDE's U-Nets (skip blocks, Fourier features) are not "
+                           "supported; take a DDPM one")  # fmt: skip
         self.unet = unet.requires_grad_(False).eval()
         self.schedule = schedule
         self.codec: Codec = codec or Identity()
@@ -130,8 +154,16 @@ class Backbone(nn.Module):
         return out
 
     def x_0(self, image: Tensor) -> Tensor:
-        """Images ``[B, 3, S, S]`` in [-1, 1] to x_0 ``[B, C, s, s]``."""
-        return self.codec.encode(image)
+        """Images ``[B, 3, S, S]`` in [-1, 1] to x_0 ``[B, C, s, s]``.
+
+        Raises:
+            HslError: the denoiser takes another number of channels.
+        """
+        x = self.codec.encode(image)
+        if x.shape[1] != self.channels:
+            raise HslError(f"{self.name}: takes {self.channels} channels, but an image has "
+                           f"{x.shape[1]} in its codec: no model of RGB images")  # fmt: skip
+        return x
 
     def image(self, x: Tensor) -> Tensor:
         """X_0 (or P_t) ``[B, C, s, s]`` to images ``[B, 3, S, S]``, not clamped."""
@@ -159,12 +191,19 @@ class Backbone(nn.Module):
     @cached_property
     def hash(self) -> str:
         """16 hexadecimal digits that identify the weights, the schedule and the tap, and what
-        else there is: the autoencoder, the heads that no config can say, the timesteps' scale.
+        else there is: the settings that no shape tells (such as the heads' width), the heads that
+        no config can say, the timesteps' scale, the autoencoder.
 
         Weights are hashed as float32, so that the precision a file is stored or run in does not
         matter where it loses nothing.
         """
         digest = hashlib.sha256(f"{self.tap} {self.schedule.alphas_cumprod.tolist()}".encode())
+        config = self.unet.config
+        settings = {
+            k: config.get(k) for k, usual in _SETTINGS.items() if config.get(k, usual) != usual
+        }
+        if settings:
+            digest.update(str(settings).encode())
         if self.timestep_scale != 1:
             digest.update(f"timestep_scale {self.timestep_scale}".encode())
         if heads := getattr(self.unet, "mixed_heads", None):

@@ -1,15 +1,21 @@
 """The split is exact, and folders load or are refused."""
 
+import copy
 import json
+import pickle
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from safetensors.torch import load_file, save_file
 
-from hsl.backbones import TAPS, VQ, SpaceToDepth, load
+from hsl.assets import asset
+from hsl.backbones import TAPS, VQ, Backbone, SpaceToDepth, Unstated, load
+from hsl.backbones.assembly import set_heads
+from hsl.directions import Direction
 from hsl.errors import HslError
 from runs import saved_latent_backbone
 from tiny import backbone
@@ -47,6 +53,65 @@ def test_frozen_and_in_evaluation_mode() -> None:
 def test_the_hash_is_of_weights_schedule_and_tap() -> None:
     assert backbone(0).hash == backbone(0).hash
     assert len({backbone(0).hash, backbone(1).hash, backbone(0, tap="before").hash}) == 3
+
+
+SETTINGS = {
+    "act_fn": "gelu", "attention_head_dim": 4, "center_input_sample": True, "freq_shift": 1,
+    "downsample_padding": 0, "flip_sin_to_cos": False, "mid_block_scale_factor": 2.0,
+    "norm_eps": 1e-6, "norm_num_groups": 4,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_hash_is_of_settings_that_no_shape_tells(name: str) -> None:
+    """The same weights with heads of another width are another network."""
+    net = backbone()
+    config = {k: v for k, v in net.unet.config.items() if not k.startswith("_")}
+    unet = UNet2DModel(**(config | {name: SETTINGS[name]}))
+    unet.load_state_dict(net.unet.state_dict())
+    other, x = Backbone(unet, net.schedule), torch.randn(2, 3, 8, 8)
+    with torch.no_grad():
+        got, want = (n.output(n.encode(x, torch.tensor([5, 700]))) for n in (other, net))
+    if name != "downsample_padding":
+        assert (got - want).abs().max() > 1e-6
+    assert other.hash != net.hash
+    assert Backbone(UNet2DModel(**config), net.schedule).hash != net.hash  # other weights
+
+
+def test_the_bundled_models_hash_stays() -> None:
+    """Shipped directions carry it."""
+    about = Direction.load(asset("toyfaces/directions/Smiling.safetensors")).about
+    assert load("toyfaces").hash == about["backbone_hash"]
+
+
+def test_copies_are_the_same_network() -> None:
+    net = backbone()
+    set_heads(net.unet, 4)
+    for copied in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+        assert copied.unet.mixed_heads == 4 and copied.hash == net.hash
+    assert net.hash != backbone().hash
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"mid_block_type": None}, "no h-space"),
+        ({"time_embedding_type": "fourier"}, "score-SDE"),
+        ({"down_block_types": ["SkipDownBlock2D"], "up_block_types": ["SkipUpBlock2D"]}, "score"),
+        ({"num_class_embeds": 3}, "conditional"),
+        ({"out_channels": 5}, "5 channels out for 3 in"),
+    ],
+)
+def test_unets_that_cannot_be_split_are_refused(arguments: dict[str, Any], says: str) -> None:
+    usual = {"sample_size": 8, "block_out_channels": [32], "down_block_types": ["DownBlock2D"],
+             "up_block_types": ["UpBlock2D"]}  # fmt: skip
+    with pytest.raises(HslError, match=says):
+        Backbone(UNet2DModel(**(usual | arguments)), backbone().schedule)
+
+
+def test_images_of_other_channels_are_refused() -> None:
+    with pytest.raises(HslError, match="takes 3 channels, but an image has 1"):
+        backbone().x_0(torch.zeros(2, 1, 8, 8))
 
 
 @pytest.fixture
@@ -99,7 +164,70 @@ def test_damaged_folders_are_refused_in_one_line(folder: Path, how: str) -> None
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("name", ["nowhere", "./nowhere/at/all", "google/ddpm-ema-celebahq-256"])
+CONFIG, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
+
+
+@pytest.mark.parametrize(
+    ("file", "fault"),
+    [
+        *(("hsl.json", {"mixed_heads": value}) for value in ("x", [4], -2, 2.5, 3)),
+        *(("hsl.json", {"image_size": value}) for value in ("8", -8, [8], True)),
+        *(("hsl.json", {"timestep_scale": value}) for value in ("x", 0, float("inf"))),
+        ("hsl.json", {"space_to_depth": 0}),
+        ("hsl.json", {"eps_errors": "none"}),
+        ("hsl.json", {"eps_errors": [0.1]}),
+        *((CONFIG, {"sample_size": value}) for value in (None, [8, 8], "8", -1)),
+        (CONFIG, {"norm_num_groups": 0}),
+        (CONFIG, {"attention_head_dim": 0}),
+        (CONFIG, {"in_channels": "3"}),
+        *((SCHEDULER, {"num_train_timesteps": value}) for value in ("x", 0, -3, None)),
+        *((SCHEDULER, {"beta_end": value}) for value in ("x", 3.0, None)),
+        *((SCHEDULER, {"trained_betas": value}) for value in ("x", [2.0], ["x"], 3)),
+        *((SCHEDULER, {"beta_schedule": value}) for value in ("sigmoid", ["linear"], None)),
+        (SCHEDULER, {"rescale_betas_zero_snr": True}),
+    ],
+)  # fmt: skip
+def test_odd_values_are_refused_in_one_line(folder: Path, file: str, fault: dict) -> None:
+    path = folder / file
+    held = json.loads(path.read_text()) if path.exists() else {}
+    path.write_text(json.dumps(held | fault))
+    with pytest.raises(HslError) as error:
+        load(str(folder))
+    text, (key,) = str(error.value), fault
+    assert "\n" not in text and (file.split("/")[0] in text or key in text), text
+
+
+def test_weights_of_integers_are_refused(folder: Path) -> None:
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({k: (100 * v).to(torch.int8) for k, v in load_file(path).items()}, path)
+    with pytest.raises(HslError, match="not of floats"):
+        load(str(folder))
+
+
+def test_a_folder_takes_no_options_of_original_files(folder: Path) -> None:
+    for options in ({"preset": "p2-256"}, {"told": Unstated(qkv="new")}, {"part": "ema"}):
+        with pytest.raises(HslError, match="is a folder, which says itself"):
+            load(str(folder), **options)
+
+
+def test_a_known_name_is_no_folder_here(folder: Path, tmp_path: Path, monkeypatch) -> None:
+    """Data are often in a folder ``church``."""
+    monkeypatch.chdir(tmp_path)
+    folder.rename(tmp_path / "church")
+    with pytest.raises(HslError, match="google/ddpm-ema-church-256"):
+        load("church")
+    assert load("./church").hash == backbone().hash
+
+
+def test_hub_ids_may_have_dots() -> None:
+    with pytest.raises(HslError, match="the Hub could not be reached"):
+        load("owner/model-v1.5")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["nowhere", "./nowhere/at/all", "google/ddpm-ema-celebahq-256", "folder/file.pt"],
+)
 def test_names_that_cannot_be_had(name: str) -> None:
     with pytest.raises(HslError) as error:
         load(name)
@@ -111,6 +239,7 @@ def test_a_latent_diffusion_folder_loads(tmp_path: Path) -> None:
     net = load(folder)
     assert isinstance(net.codec, VQ) and net.image_size == 16
     assert not any(p.requires_grad for p in net.parameters())
+    assert {p.dtype for p in copy.deepcopy(net).double().codec.parameters()} == {torch.float64}
     image = torch.rand(2, 3, 16, 16) * 2 - 1
     with torch.no_grad():
         x = net.x_0(image)
