@@ -3,8 +3,6 @@
 import argparse
 import hashlib
 import json
-import math
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -45,18 +43,15 @@ def convert(original: Original, out: Path, name: str, image: Path | None = None)
     Raises:
         HslError: ``out`` exists, or the check fails.
     """
-    if out.exists():
+    if out.exists() or out.is_symlink():
         raise HslError(f"{out}: exists already; remove it, or give another folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as temporary:
+    there = next(parent for parent in out.absolute().parents if parent.exists())
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=there) as temporary:
         folder = Path(temporary) / "model"
         _write(original, folder, name)
-        outcome = None
-        if image is not None:
-            backbone = load(str(folder))
-            backbone.name = name
-            outcome = verify(backbone, image)
-        shutil.move(folder, out)
+        outcome = None if image is None else verify(load(str(folder)), image)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        folder.rename(out)
     return outcome
 
 
@@ -72,7 +67,7 @@ def verify(backbone: Backbone, image: Path) -> Check:
     ]
     print_table(f"{backbone.name}: mean squared error of eps on {image.name}", rows)
     print(f"ratio to {outcome.reference}: {outcome.ratio:.3f} (at most {outcome.threshold})")
-    if not outcome.passed or math.isnan(outcome.ratio):
+    if not outcome.passed:
         raise HslError(
             f"{backbone.name}: its eps error is {outcome.ratio:.2f} times {outcome.reference}, "
             f"more than {outcome.threshold}: wrong settings (--qkv, --heads, --schedule), a "
@@ -85,8 +80,11 @@ def _write(original: Original, folder: Path, name: str) -> None:
     unstated, config = original.unstated, original.config
     with torch.device("meta"):
         UNet2DModel(**config).save_config(folder / "unet")
+    beta_start, beta_end = original.beta_range
     DDPMScheduler(
-        num_train_timesteps=unstated.timesteps or 1000,
+        num_train_timesteps=len(original.schedule),
+        beta_start=beta_start,
+        beta_end=beta_end,
         beta_schedule="squaredcos_cap_v2" if unstated.schedule == "cosine" else "linear",
         variance_type="learned_range" if original.about["learned_variance"] else "fixed_small",
         clip_sample=False,
@@ -123,7 +121,9 @@ def main(arguments: list[str] | None = None) -> int:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         exit_on_error=False,
     )
-    parser.add_argument("original", help="the file; with --check alone, anything hsl loads")
+    parser.add_argument(
+        "original", nargs="?", help="the file; with --check alone, anything hsl loads"
+    )
     parser.add_argument("out", nargs="?", help="folder to make")
     parser.add_argument("--preset", choices=PRESETS, help="refuse a file of other shapes")
     parser.add_argument("--part", help="which of several state dicts, e.g. 4 or model")
@@ -136,7 +136,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--schedule", choices=["linear", "cosine"], help="of the noise")
     parser.add_argument("--timesteps", type=int, help="of the schedule (default: 1000)")
     parser.add_argument(
-        "--rescaled", action="store_true", default=None, help="the network sees t*1000/timesteps"
+        "--rescaled",
+        action=argparse.BooleanOptionalAction,
+        help="whether the network sees t*1000/timesteps",
     )
     parser.add_argument(
         "--check", type=Path, metavar="IMAGE", help="refuse a model whose eps error is too large"
@@ -156,12 +158,15 @@ def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for; the last line printed is the folder's path."""
     told = Unstated(**{k: getattr(options, k) for k in vars(Unstated())})
     for key, value in vars(told).items():
-        if isinstance(value, int) and value < 1:
+        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
             raise HslError(f"--{key.replace('_', '-')} {value}: want at least 1")
+    if options.original is None:
+        raise HslError("say what to convert: python -m hsl.convert ORIGINAL OUT")
     if options.out is None:
         if options.check is None:
             raise HslError("say where to write: python -m hsl.convert ORIGINAL OUT")
-        verify(load(options.original, preset=options.preset, told=told), options.check)
+        backbone = load(options.original, "after", options.preset, told, options.part)
+        verify(backbone, options.check)
         return
     source, out = Path(options.original), Path(options.out)
     if source.is_dir():

@@ -86,6 +86,17 @@ def test_mixed_heads_survive_a_save_and_a_load(tmp_path: Path) -> None:
     assert load(str(out)).hash != backbone.hash  # without it, it is another network
 
 
+def test_the_folders_schedule_is_the_files(tmp_path: Path) -> None:
+    """Of ADM with other timesteps, linear: betas are scaled by 1000 / T."""
+    original(tmp_path / "file.pt", ADM(32, (1, 2), 1, [8], 16, False, False, True, heads=1))
+    options = [*FACTS, "--qkv", "legacy", "--heads", "1", "--timesteps", "500", "--no-rescaled"]
+    assert convert.main([str(tmp_path / "file.pt"), str(tmp_path / "out"), *options]) == 0
+    backbone = load(str(tmp_path / "out"))
+    facts = convert.Unstated(16, "legacy", 1, None, "linear", 500, False)
+    assert backbone.hash == load(str(tmp_path / "file.pt"), told=facts).hash
+    assert float(backbone.schedule.betas[-1]) == pytest.approx(0.04)
+
+
 def test_the_folder_is_a_diffusers_pipeline(tmp_path: Path) -> None:
     net, out = original(tmp_path / "file.pt", ddpm()), tmp_path / "out"
     assert convert.main([str(tmp_path / "file.pt"), str(out), *FACTS]) == 0
@@ -112,6 +123,12 @@ def test_the_folder_is_a_diffusers_pipeline(tmp_path: Path) -> None:
         (["there", "out", *FACTS], "is a folder"),
         (["file.pt", "out", *FACTS, "--check", "face.png"], "its eps error is"),
         (["file.pt", "out", *FACTS, "--check", "none.png"], "none.png"),
+        (["file.pt", "new/folder/out", *FACTS, "--check", "face.png"], "its eps error is"),
+        (["file.pt", "dangling", *FACTS], "exists already"),
+        (["gray.pt", "out", *FACTS, "--check", "face.png"], "takes 1 channels"),
+        ([], "say what to convert"),
+        (["toyfaces", "--qkv", "new", "--check", "noise.png"], "is a folder"),
+        (["file.pt", *FACTS, "--part", "ema", "--check", "face.png"], "no U-Net at 'ema'"),
         (["toyfaces", "--check", "noise.png"], "its eps error is"),
     ],
 )
@@ -120,7 +137,9 @@ def test_refusals_are_one_line_and_write_nothing(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     original(tmp_path / "file.pt", ddpm())
+    original(tmp_path / "gray.pt", DDPM(32, (1, 2), 1, [8], 16, 1, 1))
     (tmp_path / "there").mkdir()
+    (tmp_path / "dangling").symlink_to("nowhere")
     save_image("face.png", torch.linspace(-1, 1, 16).expand(3, 16, 16))
     save_image("noise.png", torch.rand(3, 32, 32) * 2 - 1)
     before = sorted(tmp_path.rglob("*"))

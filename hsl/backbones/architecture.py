@@ -58,7 +58,8 @@ class Unstated:
     ``qkv``: rows of a fused attention matrix are ``legacy`` (heads first) or ``new`` (q, k and v
     first); ``heads``: the number of heads, or ``head_channels``: the width of one (family
     ``adm``); ``image_size`` in pixels; ``schedule``: ``linear`` or ``cosine`` with ``timesteps``
-    steps; ``rescaled``: the network sees t * 1000 / ``timesteps``.
+    steps; ``rescaled``: the network sees t * 1000 / ``timesteps`` (improved-diffusion does so
+    unless told otherwise, guided-diffusion does not).
     """
 
     image_size: int | None = None
@@ -83,6 +84,8 @@ class Unstated:
             names.append("qkv")
             if self.heads is None and self.head_channels is None:
                 names.append("heads or head_channels")
+            if self.timesteps not in (None, 1000) and self.rescaled is None:
+                names.append("rescaled or no_rescaled")
         return [n for n in names if " or " in n or getattr(self, n) is None]
 
     def heads_of(self, width: int) -> int:

@@ -12,7 +12,8 @@ def infer(shapes: Shapes) -> Architecture:
     """The architecture of a file, from its keys and shapes.
 
     Raises:
-        HslError: a U-Net without convolutions where it resamples.
+        HslError: a U-Net without convolutions where it resamples, or a first level of another
+            width than the model's.
         KeyError: a tensor is missing, without which nothing can be said.
     """
     levels = next(i for i in count() if f"down.{i}.block.0.conv1.weight" not in shapes)
@@ -20,10 +21,15 @@ def infer(shapes: Shapes) -> Architecture:
     channels = shapes["conv_in.weight"][0]
     if levels > 1 and "down.0.downsample.conv.weight" not in shapes:
         raise HslError("a DDPM U-Net that resamples without convolutions: no diffusers U-Net does")
+    widths = [shapes[f"down.{i}.block.0.conv1.weight"][0] for i in range(levels)]
+    if widths and widths[0] != channels:
+        raise HslError(
+            "a first level of another width than the model's: no diffusers U-Net has that"
+        )
     return Architecture(
         family="ddpm",
         channels=channels,
-        mult=tuple(shapes[f"down.{i}.block.0.conv1.weight"][0] // channels for i in range(levels)),
+        mult=tuple(width // channels for width in widths),
         blocks=blocks,
         attention=tuple(f"down.{i}.attn.0.q.weight" in shapes for i in range(levels)),
         in_channels=shapes["conv_in.weight"][1],

@@ -75,8 +75,18 @@ class Original:
     @property
     def schedule(self) -> Schedule:
         """The noise schedule it was trained with."""
-        make = Schedule.cosine if self.unstated.schedule == "cosine" else Schedule.linear
-        return make(self.unstated.timesteps or 1000)
+        n = self.unstated.timesteps or 1000
+        if self.unstated.schedule == "cosine":
+            return Schedule.cosine(n)
+        return Schedule.linear(n, *self.beta_range)
+
+    @property
+    def beta_range(self) -> tuple[float, float]:
+        """First and last beta of a linear schedule. ADM's code takes 1000 / n times those of 1000
+        steps, so that n steps add as much noise."""
+        adm = self.architecture.family == "adm"
+        scale = 1000 / (self.unstated.timesteps or 1000) if adm else 1.0
+        return 1e-4 * scale, 0.02 * scale
 
 
 def understand(
@@ -115,10 +125,16 @@ def of_state(
 ) -> Original:
     """What `understand` makes of a state dict; ``name`` says in messages where it is from."""
     tensors = {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    if len(tensors) != len(state):
+        raise HslError(f"{name}: has names with and without 'module.'; leave one network in it")
     dropped = [key for key in tensors if key.startswith(_STRAYS)]
     for key in dropped:
         del tensors[key]
-    shapes = {k: tuple(getattr(tensor, "shape", ())) for k, tensor in tensors.items()}
+    others = [key for key, value in tensors.items() if not _floats(value)]
+    if others:
+        raise HslError(f"{name}: {len(others)} entries are no tensors of floats "
+                       f"({_list(others[:3])}); give the state_dict, not quantised")  # fmt: skip
+    shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     family = _FAMILIES["ddpm" if ddpm.MARK in shapes else "adm"]
     try:
         architecture = family.infer(shapes)
@@ -134,6 +150,9 @@ def of_state(
         targets = meta_unet(config(architecture, unstated))
     except HslError as error:
         raise HslError(f"{name}: {error}") from error
+    except Exception as error:  # diffusers raises whatever an odd configuration makes it meet
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise HslError(f"{name}: no diffusers U-Net has its shapes ({reason})") from error
     _check(name, shapes, keys, targets)
     keys = {target: keys[target] for target in targets}
     learned = architecture.out_channels == 2 * architecture.in_channels
@@ -146,7 +165,13 @@ def of_state(
     }
     if mixed_heads(architecture, unstated):
         record["mixed_heads"] = unstated.heads
-    return Original(tensors, architecture, unstated, keys, record)
+    original = Original(tensors, architecture, unstated, keys, record)
+    try:
+        len(original.schedule)
+    except ValueError as error:
+        raise HslError(f"{name}: no {unstated.schedule} schedule of {unstated.timesteps} steps "
+                       f"({error}); give --timesteps") from error  # fmt: skip
+    return original
 
 
 def meta_unet(arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -158,7 +183,10 @@ def meta_unet(arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 
 def _weights(path: Path, held: Any, part: str | None) -> tuple[str, Mapping[str, Tensor]]:
     """The state dict to take from what a file holds, and its place in it."""
-    found = dict(checkpoints.state_dicts(held))
+    try:
+        found = dict(checkpoints.state_dicts(held))
+    except RecursionError as error:
+        raise HslError(f"{path}: holds itself, or too much within itself; fetch it anew") from error
     bare = {w: {k.removeprefix("module.") for k in state} for w, state in found.items()}
     usable = [w for w, keys in bare.items() if ddpm.MARK in keys or adm.MARK in keys]
     if part is not None:
@@ -231,6 +259,10 @@ def _check(
     found = [f"{len(v)} {kind} ({_list(v[:3])})" for kind, v in problems.items() if v]
     if found:
         raise HslError(f"{name}: does not fit its family: {'; '.join(found)}; fetch it anew")
+
+
+def _floats(value: object) -> bool:
+    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _list(names: list[str]) -> str:

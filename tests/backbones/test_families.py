@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from hsl.backbones.original import Original, meta_unet, of_state, understand
 from hsl.directions import ImplicitFunction
 from hsl.errors import HslError
 from hsl.process import Edit, reverse
+from hsl.schedule import Schedule
 from originals import ADM, DDPM, reinit
 
 SIX = (1, 1, 2, 2, 4, 4)
@@ -185,6 +187,26 @@ def test_each_layout_equals_its_original(name: str, tmp_path: Path) -> None:
     assert len(loaded.schedule) == (facts.timesteps or 1000)
 
 
+def test_other_timesteps_are_told_whole() -> None:
+    """Whether the network sees t or 1000 t / T is not guessed."""
+    net, _ = small("iddpm, one head")
+    facts = Unstated(16, "legacy", heads=1, schedule="cosine", timesteps=4000)
+    with pytest.raises(HslError, match="say --rescaled or --no-rescaled to"):
+        of_state(net.state_dict(), "file", told=facts)
+    for rescaled, scale in ((True, 0.25), (False, 1.0)):
+        told = replace(facts, rescaled=rescaled)
+        assert of_state(net.state_dict(), "file", told=told).timestep_scale == scale
+
+
+def test_more_linear_timesteps_add_as_much_noise() -> None:
+    """ADM's code: betas of T steps are 1000 / T times those of 1000."""
+    net, _ = small("iddpm, one head")
+    facts = Unstated(16, "legacy", heads=1, schedule="linear", timesteps=4000, rescaled=True)
+    schedule = of_state(net.state_dict(), "file", told=facts).schedule
+    assert schedule.betas[[0, -1]].tolist() == pytest.approx([0.25e-4, 0.005])
+    assert schedule.alpha_bar(3999) == pytest.approx(Schedule.linear().alpha_bar(999), rel=0.1)
+
+
 def test_a_first_level_of_another_width_is_refused() -> None:
     net = SMALL["adm, updown, mixed widths"][0]()
     with pytest.raises(HslError, match="ADM 512"):
@@ -239,6 +261,14 @@ def test_presets_differ_in_their_shapes() -> None:
         assert bool(source.hub) != bool(source.file and source.url and source.preset in PRESETS)
 
 
+def test_strays_are_dropped_with_a_warning_on_loading(tmp_path: Path) -> None:
+    net, facts = small("ddpm")
+    stray = {"layer_0.conv1.weight": torch.ones(1)}
+    torch.save(net.state_dict() | stray, tmp_path / "file.pt")
+    with pytest.warns(UserWarning, match="file.pt: left out layer_0, no part"):
+        assert load(str(tmp_path / "file.pt"), told=facts).name == "file"
+
+
 def test_strays_are_dropped_with_a_note() -> None:
     state = meta("adm-256") | {
         "label_emb.weight": torch.empty(1000, 1024, device="meta"),
@@ -273,6 +303,26 @@ def faulty(fault: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
         return state, {"preset": "adm-256"}, "not a adm-256: it has channels 128, not 256"
     if fault == "no such preset":
         return state, {"preset": "adm"}, "want one of ddpm-256"
+    if fault == "integers":
+        state[key] = state[key].to(torch.int8)
+        return state, {}, f"1 entries are no tensors of floats ({key})"
+    if fault == "two networks":
+        return state | {f"module.{key}": state[key]}, {}, "with and without 'module.'"
+    if fault == "too narrow":
+        narrow = DDPM(64, (1, 2), 1, [8], 16).state_dict()
+        widths = {64: 48, 128: 96, 192: 144, 256: 192}
+        narrow = {
+            k: torch.empty([widths.get(n, n) for n in v.shape], device="meta")
+            for k, v in narrow.items()
+        }
+        facts = {"told": Unstated(16, schedule="linear")}
+        return narrow, facts, "no diffusers U-Net has its shapes (num_channels (48)"
+    if fault == "a wider first level":
+        wide = DDPM(32, (2, 4), 1, [8], 16).state_dict()
+        return dict(wide), {}, "a first level of another width"
+    if fault == "too few timesteps":
+        facts = Unstated(timesteps=10, rescaled=False)
+        return state, {"told": facts}, "no linear schedule of 10 steps"
     if fault == "heads that do not divide":
         return state, {"told": Unstated(heads=7)}, "heads=7"
     small_state = ADM(32, (1, 2), 1, [8], 16, True, True, True, head_channels=32).state_dict()
@@ -282,7 +332,8 @@ def faulty(fault: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
 @pytest.mark.parametrize(
     "fault",
     ["missing", "unexpected", "misshapen", "no first convolution", "half the levels",
-     "another preset", "no such preset", "heads that do not divide", "no preset"],
+     "another preset", "no such preset", "heads that do not divide", "no preset", "integers",
+     "two networks", "too narrow", "a wider first level", "too few timesteps"],
 )  # fmt: skip
 def test_faults_are_named_in_one_line(fault: str) -> None:
     state, arguments, says = faulty(fault)
@@ -315,6 +366,10 @@ def test_the_moving_average_is_taken(tmp_path: Path) -> None:
         understood({"model": raw, "other": state}, tmp_path, part="optimiser")
 
 
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+
+
 @pytest.mark.parametrize(
     ("held", "says"),
     [
@@ -323,6 +378,7 @@ def test_the_moving_average_is_taken(tmp_path: Path) -> None:
         ({"model.diffusion_model.time_embed.0.weight": torch.ones(1)}, "CompVis"),
         ({"fc.weight": torch.ones(1)}, "not a U-Net of a known family (holds fc.weight)"),
         ({"epoch": 3}, "no tensors"),
+        (CYCLE, "holds itself"),
     ],
 )
 def test_files_of_other_kinds(held: Any, says: str, tmp_path: Path) -> None:
