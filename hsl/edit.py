@@ -206,6 +206,8 @@ def run(options: argparse.Namespace) -> None:
         raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
     edit = join(parts, options.steps, options.t_edit, options.t_boost)
     grid = grid_for(backbone.schedule, edit, options.steps, sampled=bool(options.seeds))
+    if not any(edit.acts(t) for t in grid):
+        raise HslError(f"t_edit={edit.t_edit}: no step is edited; they begin at t={grid[-1]}")
     edit.direction.to(options.device)
     if options.seeds:
         seeds = _numbers(options.seeds)

@@ -141,6 +141,7 @@ def wrong(place: Place, tmp_path: Path) -> Path:
     ImplicitFunction.for_backbone(other).save(tmp_path / "other.safetensors", **about)
     Shift(torch.zeros(16, 2, 2)).save(tmp_path / "small.safetensors", h_shape=[16, 2, 2], t_edit=3)
     Shift(torch.zeros(32, 4, 4)).save(tmp_path / "bare.safetensors")
+    ImplicitFunction.for_backbone(load(place.backbone)).export_asyrp(tmp_path / "released.pth")
     return tmp_path
 
 
@@ -158,6 +159,7 @@ def wrong(place: Place, tmp_path: Path) -> Path:
         (["{images}/a.png", "--direction", "{wrong}/cut.safetensors"], "damaged"),
         (["{images}/a.png", "--direction", "{wrong}/none.safetensors"], "no such file"),
         (["{images}/a.png", "--direction", "{wrong}/bare.safetensors"], "--t-edit"),
+        (["{images}/a.png", "--direction", "{wrong}/released.pth"], "--t-edit"),
         (["{images}/a.png", "--direction", "Zebra"], "direction"),
         (["{images}/a.png", "--direction", "{smile}=big"], "big"),
         (["{images}/a.png", "--direction", "{smile}=nan"], "nan"),
@@ -166,6 +168,7 @@ def wrong(place: Place, tmp_path: Path) -> Path:
         (["{images}/a.png", "--direction", "{smile}", "--batch", "0"], "--batch 0"),
         (["{images}/a.png", "--direction", "{smile}", "--steps", "1"], "--steps"),
         (["{images}/a.png", "--direction", "{smile}", "--t-edit", "-5"], "t_edit=-5"),
+        (["{images}/a.png", "--direction", "{smile}", "--t-edit", "4000"], "no step is edited"),
         (["{images}/a.png", "--direction", "{smile}", "--device", "nonsense"], "nonsense"),
         (["{images}/a.png", "--direction", "{smile}", "--backbone", "/nowhere"], "/nowhere"),
         (["{images}/a.png", "--direction", "{smile}", "--backbone", "google/ddpm-x"], "network"),
@@ -196,6 +199,17 @@ def test_help_shows_an_example(capsys) -> None:
 
 
 @pytest.mark.slow
+def test_a_released_function_edits(place: Place, tmp_path: Path) -> None:
+    f = ImplicitFunction.for_backbone(load(place.backbone))
+    path = f.export_asyrp(tmp_path / "smiling_LC_tiny_t999_ninv6_ngen6_0.pth")
+    assert place.call("--seeds", "0", "--direction", path, "--t-edit", "300", out="pth") == 0
+    f.save(tmp_path / "same.safetensors", t_edit=300)
+    assert place.call("--seeds", "0", "--direction", tmp_path / "same.safetensors", out="st") == 0
+    assert torch.equal(place.pixels("pth", "seed0.png"), place.pixels("st", "seed0.png"))
+    assert place.call("--seeds", "0", "--direction", f"{path}=0", "--t-edit", "300", out="0") == 0
+    assert not torch.equal(place.pixels("pth", "seed0.png"), place.pixels("0", "seed0.png"))
+
+
 def test_the_command_itself(place: Place) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "hsl.edit", "none.png", "--direction", place.smile,

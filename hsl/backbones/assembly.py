@@ -64,8 +64,7 @@ def assemble(
 
 def weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     """The tensors of a folder written by ``save_pretrained``: safetensors, in shards or not, else
-    a PyTorch file. Each is let go when the next is taken, so that files of float16 need not be in
-    memory besides the float32 made of them.
+    a PyTorch file. Each is let go when the next is taken.
 
     Raises:
         HslError: there is none, or it is damaged.
