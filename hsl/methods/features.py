@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hsl.errors import HslError
 from hsl.store import Store
 
 _AT_ONCE = 512  # images of which features are in memory together
@@ -22,7 +23,11 @@ class Sample(NamedTuple):
 
 class Blocks(Sequence[Tensor]):
     """Features of one space and timestep as blocks ``[n_i, ...]``, read from the store when asked
-    for."""
+    for.
+
+    Raises:
+        HslError: the store has lost some.
+    """
 
     def __init__(self, store: Store, keys: Sequence[str], name: str, device: torch.device) -> None:
         self.store, self.name, self.device = store, name, device
@@ -32,5 +37,9 @@ class Blocks(Sequence[Tensor]):
         return len(self.parts)
 
     def __getitem__(self, i: Any) -> Any:
-        rows = [self.store.tensor(key, self.name) for key in self.parts[i]]
+        try:
+            rows = [self.store.tensor(key, self.name) for key in self.parts[i]]
+        except KeyError as error:
+            raise HslError(f"{self.store.folder}: features are missing or damaged ({error}): run "
+                           "again, with a folder that all ranks share") from error  # fmt: skip
         return torch.stack(rows).to(self.device)

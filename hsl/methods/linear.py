@@ -5,15 +5,17 @@ gives one hyperplane an attribute, timestep and space (Zhu et al. 2023 with line
 differences and ridge regression as in Haas et al. 2024 and the GAN literature).
 """
 
+import math
 from collections.abc import Iterator
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from lightning.pytorch.trainer.states import TrainerFn
+from torch import Tensor, nn
 
 from hsl.backbones import Tap
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
-from hsl.directions import Boundary, Space
+from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
@@ -23,6 +25,8 @@ from hsl.process import Edit, invert
 from hsl.solvers import SVM, Figures, Solution, Solver, combine, figures, gram
 from hsl.store import Record, key_of
 from hsl.types import Batch
+
+SPACES: tuple[Space, ...] = ("x", "h")
 
 
 class Linear(Method):
@@ -41,7 +45,7 @@ class Linear(Method):
         clip: for ``texts``.
         timesteps: where hyperplanes are fitted, rounded to steps of the inversion; None: ten,
             evenly spread.
-        t: the mixing step, one of them; None: the `Mixing` callback chooses.
+        t: the mixing step, rounded alike, and one of them; None: the `Mixing` callback chooses.
         spaces: ``x`` (the latent, z in the papers) and ``h``.
         unit: what a strength of 1 is: ``gap``, in each space the distance of the class means along
             the normal; ``distance``, a distance of 1 in both, as in the paper.
@@ -51,7 +55,7 @@ class Linear(Method):
             several ranks, which read each other's features there.
 
     Raises:
-        HslError: unknown names, a t that is no timestep, a judge as guide.
+        HslError: unknown names, timesteps outside the schedule, a judge as guide.
     """
 
     def __init__(
@@ -78,14 +82,19 @@ class Linear(Method):
         self.automatic_optimization = False
         self.solver = SVM() if solver is None else solver
         if t_0 is not None:
-            self.grid = self.backbone.schedule.grid(steps, t_0=t_0)
+            try:
+                self.grid = self.backbone.schedule.grid(steps, t_0=t_0)
+            except ValueError as error:
+                raise HslError(f"t_0, steps: {error}") from error
+        #: Of the features; `mix_at` cuts ``grid``, that of the edits, down to the mixing step.
+        self.inversion = self.grid
         wanted = self.grid[3::4] if timesteps is None else timesteps
-        if not wanted:
+        self.t = None if t is None else self._rounded(t)
+        self.timesteps = sorted({self._rounded(w) for w in [*wanted, *([] if t is None else [t])]})
+        if not self.timesteps:
             raise HslError("timesteps: name at least one")
-        self.timesteps = sorted({min(self.grid[1:], key=lambda g: abs(g - w)) for w in wanted})
-        self.t = None if t is None else min(self.timesteps, key=lambda g: abs(g - int(t)))
-        self.spaces: list[Space] = ["x", "h"] if spaces is None else spaces
-        if not self.spaces or not set(self.spaces) <= {"x", "h"}:
+        self.spaces = list(SPACES) if spaces is None else spaces
+        if not self.spaces or not set(self.spaces) <= set(SPACES):
             raise HslError(f"spaces {self.spaces}: want x, h or both")
         self.unit, self.wanted = unit, attributes
         self.texts = _texts(texts, attributes)
@@ -101,40 +110,61 @@ class Linear(Method):
         }
         self.data_hash: str | None = None
         self.samples: list[Sample] = []
+        self.others: list[Sample] = []
         self.figures: dict[tuple[Space, int], Figures] = {}
+
+    def _rounded(self, t: int) -> int:
+        """The step of the inversion that is nearest to ``t``."""
+        if not 0 < t < len(self.backbone.schedule):
+            raise HslError(f"t={t}: want a timestep in [1, {len(self.backbone.schedule) - 1}]")
+        return min(self.inversion[1:], key=lambda step: abs(step - t))
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimise: the fit is a closed form."""
 
-    def on_fit_start(self) -> None:
-        """Make the directions, so that a distributed run sees their parameters."""
-        if self.trainer.world_size > 1 and self.store.folder is None:
-            raise HslError("several ranks need a folder for the features: give cache FOLDER")
-        self.begin(self.trainer.datamodule)  # type: ignore[attr-defined]
+    def setup(self, stage: str) -> None:
+        """Make the directions, before a distributed run looks for trainable parameters.
+
+        Raises:
+            HslError: several ranks without a cache, no data module, or as `names`.
+        """
+        if stage in ("fit", "validate"):
+            if self.trainer.world_size > 1 and self.store.folder is None:
+                raise HslError("several ranks need a folder for the features: give cache FOLDER")
+            if self._data is None:
+                raise HslError("give the trainer a data module")
+            if stage == "fit":
+                self.begin(self._data)
+
+    @property
+    def _data(self) -> Any:
+        return getattr(self.trainer, "datamodule", None)
 
     def begin(self, data: Any) -> None:
         """Blank boundaries of the attributes to fit on ``data``, a data module with ``names``."""
-        for name in self.names(data):
-            self.directions[name] = self._blank()
-        self.directions.to(self.device)
+        blank = nn.ModuleDict({name: self._blank() for name in self.names(data)})
+        self.directions = blank.to(self.device)
 
     def names(self, data: Any) -> list[str]:
         """The attributes to fit.
 
         Raises:
-            HslError: the data has no such labels.
+            HslError: the data has no such labels, or torch no place for the name.
         """
         known = list(self.texts) if self.texts else list(data.names)
-        names = known if self.wanted is None else self.wanted
+        names = known if self.wanted is None else list(dict.fromkeys(self.wanted))
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise HslError(f"no labels for {', '.join(unknown) or 'anything'} in these data; "
                            f"there are: {', '.join(known) or 'none'}")  # fmt: skip
+        for name in names:
+            if hasattr(nn.ModuleDict(), name) or set(name) & set("./"):
+                raise HslError(f"{name!r} cannot be the name of a direction: rename the attribute")
         return names
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Invert a batch, and keep its features and labels."""
-        self.samples += self.collect(batch, self.trainer.datamodule)  # type: ignore[attr-defined]
+        self.samples += self.collect(batch, self._data)
 
     def on_train_epoch_end(self) -> None:
         """Fit all attributes at all timesteps in all spaces."""
@@ -146,12 +176,7 @@ class Linear(Method):
     @torch.no_grad()
     def collect(self, batch: Batch, data: Any) -> list[Sample]:
         """Features of a batch of ``data`` into the store; what else is needed of it, back."""
-        keys = [
-            key_of("linear", self.backbone.hash, self.grid, self.refine, self.timesteps, image)
-            for image in batch.image
-        ]
-        self.store.many(keys, lambda rows: self._features(batch.image[rows]))
-        names = self.names(data)
+        keys, names = self._keep(batch.image), self.names(data)
         if self.texts:  # scores, which `labels` turns into labels when all are there
             readers = [self.readers[name].to(batch.image.device) for name in names]
             columns = [r.features(batch.image) @ torch.as_tensor(r.direction) for r in readers]
@@ -162,15 +187,22 @@ class Linear(Method):
         rows = zip(batch.index.tolist(), labels.cpu(), keys, strict=True)
         return [Sample(*row) for row in rows]
 
+    def _keep(self, images: Tensor) -> list[str]:
+        """Features of images ``[B, 3, S, S]`` into the store; their keys."""
+        made_by = ("linear", self.backbone.hash, self.inversion, self.refine, self.timesteps)
+        keys = [key_of(*made_by, image) for image in images]
+        self.store.many(keys, lambda rows: self._features(images[rows]))
+        return keys
+
     def _features(self, images: Tensor) -> list[Record]:
         """x_t, and h at x_t, of images ``[B, 3, S, S]`` at each timestep."""
         rows: list[Record] = [{} for _ in images]
-        for step in invert(self.backbone, self.backbone.x_0(images), self.grid, self.refine):
+        for step in invert(self.backbone, self.backbone.x_0(images), self.inversion, self.refine):
             if step.t_next not in self.timesteps:
                 continue
             h = self.backbone.encode(step.x_next, step.t_next).h
-            for row, x, bottleneck in zip(rows, step.x_next, h, strict=True):
-                row[f"x.{step.t_next}"], row[f"h.{step.t_next}"] = x.cpu(), bottleneck.cpu()
+            for row, x, bottleneck in zip(rows, step.x_next.cpu(), h.cpu(), strict=True):
+                row[f"x.{step.t_next}"], row[f"h.{step.t_next}"] = x, bottleneck
             if step.t_next == self.timesteps[-1]:
                 break
         return rows
@@ -262,25 +294,89 @@ class Linear(Method):
 
     def on_validation_epoch_start(self) -> None:
         """Begin anew."""
-        self.samples = []
+        self.others = []
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Keep a batch's features and labels."""
-        self.samples += self.collect(batch, self.trainer.datamodule)  # type: ignore[attr-defined]
+        self.others += self.collect(batch, self._data)
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the boundaries; the `Mixing` callback prints the table."""
-        self.figures = self.held_out(self.everyones(self.samples))
-        self.samples = []
+        """Measure the boundaries; the `Mixing` callback prints the table. (Within a fit, before
+        there are any, it has them measured at the end.)"""
+        if self.trainer.state.fn == TrainerFn.VALIDATING:
+            self.figures = self.held_out(self.everyones(self.others))
+        self.others = []
+
+    def on_validation_start(self) -> None:
+        """Look for boundaries before anything is computed."""
+        self._require_boundaries()
+
+    def on_test_start(self) -> None:
+        """Look for boundaries before anything is computed."""
+        self._require_boundaries()
+
+    def _require_boundaries(self) -> None:
+        if not self.directions:
+            raise HslError("there are no boundaries yet: fit, or give --ckpt_path CHECKPOINT")
 
     # Edits
 
     def mix_at(self, t: int) -> None:
-        """Take ``t`` for the mixing step: latents are inverted up to it, and edited there."""
+        """Take ``t`` for the mixing step: latents are inverted up to it, and edited there.
+
+        Raises:
+            HslError: no hyperplanes were fitted there.
+        """
+        if t not in self.timesteps:
+            raise HslError(f"no hyperplane at t={t}; there are {self.timesteps}")
         self.t = t
-        self.grid = [g for g in self.grid if g <= t]
+        self.grid = [g for g in self.inversion if g <= t]
         for boundary in self._boundaries():
             boundary.t = t
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> None:
+        """Invert a batch into the cache, from which a fit then takes it.
+
+        Raises:
+            HslError: there is no folder to cache it in.
+        """
+        if self.store.folder is None:
+            raise HslError("predict fills the cache: give --model.init_args.cache FOLDER")
+        self._keep(batch.image)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As of every method, and of which shape the boundaries are."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["hsl"] |= {
+            "boundaries": {
+                name: b.config()
+                for name, b in zip(self.directions, self._boundaries(), strict=True)
+            },
+            "grid": self.inversion,
+            "t": self.t,
+            "data_hash": self.data_hash,
+        }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Make boundaries to take up those of the checkpoint, with the grid and timesteps that they
+        were fitted on and, unless one is given, their mixing step.
+
+        Raises:
+            HslError: as of every method; another method's checkpoint, or no hyperplanes at t.
+        """
+        super().on_load_checkpoint(checkpoint)
+        about = checkpoint["hsl"]
+        if not about.get("boundaries"):
+            raise HslError("this checkpoint holds no boundaries: give one of a linear method")
+        made = {name: build(config) for name, config in about["boundaries"].items()}
+        self.directions = nn.ModuleDict(made).to(self.device)
+        self.wanted, self.data_hash = list(made), about["data_hash"]
+        first = next(self._boundaries())
+        self.inversion, self.timesteps = about["grid"], first.timesteps
+        self.spaces = [space for space in SPACES if space in first.normals]
+        self.t = about["t"] if self.t is None else self.t
+        if self.t is not None:
+            self.mix_at(self.t)
 
     def edit(self, name: str, strength: float | Tensor | None = None) -> Edit:
         """One step across the boundary of ``name``.
@@ -297,6 +393,7 @@ class Linear(Method):
 
     def about(self, name: str) -> dict[str, Any]:
         """As of every method, and how the boundary was found."""
+        column = list(self.directions).index(name)
         about = super().about(name) | {
             "method": f"linear/{type(self.solver).__name__}",
             "unit": self.unit,
@@ -305,10 +402,9 @@ class Linear(Method):
             "t_start": self.t,
             "t_0": self.t,
             "accuracy": {
-                f"{space}.{t}": round(
-                    float(f.balanced_accuracy[list(self.directions).index(name)]), 4
-                )
-                for (space, t), f in self.figures.items()
+                f"{space}.{t}": round(figure, 4)
+                for (space, t), found in self.figures.items()
+                if not math.isnan(figure := float(found.balanced_accuracy[column]))
             },
         }
         about.pop("steps")  # one step, whatever their number
