@@ -126,7 +126,7 @@ UNUSUAL: dict[str, tuple[bytes, tuple[int, int, int]]] = {
     "one_pixel.png": (encoded(Image.new("RGB", (1, 1), RED), "PNG"), RED),
     "very_wide.png": (encoded(Image.new("RGB", (60_000, 1), RED), "PNG"), RED),
     "very_tall.png": (encoded(Image.new("RGB", (1, 60_000), RED), "PNG"), RED),
-    "large.png": (encoded(Image.new("RGB", (5000, 4000), RED), "PNG"), RED),
+    "large.png": (encoded(Image.new("RGB", (3000, 2500), RED), "PNG"), RED),
     "trailing_bytes.png": (encoded(Image.new("RGB", (9, 9), RED), "PNG") + b"more", RED),
     "long_comment.png": (
         encoded(
