@@ -59,7 +59,7 @@ class Direction(nn.Module):
                 fitted on.
         """
         tap = self.about.get("tap", backbone.tap)
-        if self.space == "h" and tap != backbone.tap:
+        if self.h_shape is not None and tap != backbone.tap:
             raise HslError(
                 f"this direction is for the h {tap} the middle block, not {backbone.tap} it: load "
                 f"{backbone.name} with that tap"
@@ -88,7 +88,7 @@ class Direction(nn.Module):
     @property
     def h_shape(self) -> tuple[int, ...] | None:
         """What this direction needs h to be: ``(K, s, s)``, or ``(K,)`` if any size will do; None
-        outside h."""
+        if it leaves h alone."""
         raise NotImplementedError
 
     def __add__(self, other: "Direction") -> "Direction":
@@ -350,6 +350,8 @@ class Combination(Direction):
         removed: Sequence[Direction] = (),
     ) -> None:
         spaces = {d.space for d in (*directions, *removed)}
+        if any(isinstance(d, Boundary) for d in (*directions, *removed)):
+            raise HslError("a boundary, crossed in one step, combines with other boundaries only")
         if len(spaces) != 1:
             raise HslError(f"cannot combine directions in {' and '.join(sorted(spaces))}")
         if len(directions) != len(weights):
@@ -454,8 +456,21 @@ class Boundary(Direction):
         return v + way[:, None, None, None] * normal
 
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
-        """What a strength of 1 adds to h at the mixing step."""
-        return self.move(b.h, "h", 1.0) - b.h
+        """What a strength of 1 adds, at the mixing step, to x_t, or to h if that is all it moves.
+        (`hsl.process.reverse` moves both, one after the other.)"""
+        v = x if self.space == "x" else b.h
+        return self.move(v, self.space, 1.0) - v
+
+    def check(self, backbone: Backbone) -> None:
+        super().check(backbone)
+        size = int(backbone.unet.config.sample_size)
+        wanted = (backbone.channels, size, size)
+        shape = tuple(self.normals["x"].shape[1:]) if "x" in self.normals else wanted
+        if shape != wanted:
+            raise HslError(
+                f"this boundary is for x of shape {shape}, but that of {backbone.name} is "
+                f"{wanted}: load another backbone, or fit it anew"
+            )
 
     def at(self, t: int | None = None, spaces: Sequence[Space] = ("x", "h")) -> "Boundary":
         """The hyperplanes of one timestep (None: the mixing step) and some spaces alone."""
@@ -492,9 +507,10 @@ class Boundary(Direction):
                            "other spaces: fit them together")  # fmt: skip
         new, second = self.at(), other.at()
         for space, normal in new.normals.items():
-            moves = (part.scales[space] * part.normals[space] for part in (new, second))
-            normal.data.copy_(torch.stack([move.data for move in moves]).sum(0))
-            new.scales[space].data.fill_(1.0)
+            moves = [part.scales[space] * part.normals[space] for part in (new, second)]
+            total = torch.stack(moves).detach().sum(0)
+            normal.data.copy_(nn.functional.normalize(total.flatten(), dim=0).view_as(total))
+            new.scales[space].data.fill_(float(total.norm()))
             new.biases[space].data.fill_(torch.nan)
         new.about = _made_for(self, other)
         return new
@@ -514,18 +530,26 @@ class Boundary(Direction):
     def without(self, *others: Direction) -> Direction:
         """The conditional boundary: normals at the mixing step with their components along those of
         ``others`` projected away, and normalised anew, so that the others' signed distances stay
-        (Shen et al. 2020, InterFaceGAN)."""
+        (Shen et al. 2020, InterFaceGAN).
+
+        Raises:
+            HslError: nothing is left, or ``others`` are not boundaries, not at that timestep, or of
+                another backbone.
+        """
         if not all(isinstance(other, Boundary) for other in others):
             raise HslError("a boundary is conditioned on other boundaries only")
         new = self.at()
+        new.about = _made_for(self, *others)
         for space, normal in new.normals.items():
             rows = [o.normals[space][o.row(new.t)].flatten() for o in others
                     if isinstance(o, Boundary) and space in o.normals]  # fmt: skip
             if rows:
                 residue = _project_out(normal.data.flatten()[None], torch.stack(rows)[None])
+                if residue.norm() < 1e-3 * normal.data.norm():
+                    raise HslError(f"nothing of this boundary is left in {space}: it is one of the "
+                                   "others, or a mixture of them")  # fmt: skip
                 normal.data.copy_((residue / residue.norm()).view_as(normal))
                 new.biases[space].data.fill_(torch.nan)  # the hyperplane is another one
-        new.about = _made_for(self, *others)
         return new
 
 
@@ -536,7 +560,7 @@ def _made_for(*parts: Direction) -> dict[str, Any]:
         HslError: they were made for different ones.
     """
     about: dict[str, Any] = {}
-    for key in ("backbone", "backbone_hash", "h_shape"):
+    for key in ("backbone", "backbone_hash", "h_shape", "tap"):
         values = {json.dumps(d.about[key]) for d in parts if key in d.about}
         if len(values) > 1:
             raise HslError(f"cannot combine directions of {' and '.join(sorted(values))}")

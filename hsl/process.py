@@ -79,7 +79,7 @@ class Edit:
         injection: ``asymmetric`` (Asyrp): into P_t alone, D_t keeps the unedited eps;
             ``symmetric`` (Haas et al.): into both; ``replaced``: the direction's tensor takes
             the place of h (a strength s blends (1 - s) h + s delta), in both. A direction in x
-            moves x_t itself, and so both.
+            moves x_t itself, and so both; a `Boundary` does, and acts at its mixing step alone.
 
     Raises:
         HslError: thresholds out of order, or an unknown injection.
@@ -130,8 +130,11 @@ class Edit:
         )
 
     def acts(self, t: int) -> bool:
-        """Whether step ``t`` is edited: t_edit <= t <= t_start."""
-        return t >= self.t_edit and (self.t_start is None or t <= self.t_start)
+        """Whether step ``t`` is edited: t_edit <= t <= t_start; by a boundary, its mixing step."""
+        inside = t >= self.t_edit and (self.t_start is None or t <= self.t_start)
+        if inside and isinstance(self.direction, Boundary):
+            return t == self.direction.timesteps[self.direction.row()]
+        return inside
 
     def change(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
         """Strength times the direction, ``[B, ...]``."""
