@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from hsl.backbones import Tap
@@ -36,7 +37,8 @@ class Linear(Method):
 
     Args:
         solver: on the Gram matrix; see `hsl.solvers`.
-        attributes: which of the data's; None: all. With ``texts``: their keys.
+        attributes: which of the data's; None: all that some images have and some have not. With
+            ``texts``: of their keys.
         texts: name -> (source, target) texts; an image counts as having the attribute if it is
             among the ``certain`` share that is closest to the target, rather than the source, in
             CLIP, as not having it if among the share that is furthest, and else as unlabelled.
@@ -108,6 +110,7 @@ class Linear(Method):
             for name, pair in self.texts.items()
             if guide is not None
         }
+        self.labelled: list[str] = []  # what the columns of the samples' labels are
         self.data_hash: str | None = None
         self.samples: list[Sample] = []
         self.others: list[Sample] = []
@@ -177,6 +180,7 @@ class Linear(Method):
     def collect(self, batch: Batch, data: Any) -> list[Sample]:
         """Features of a batch of ``data`` into the store; what else is needed of it, back."""
         keys, names = self._keep(batch.image), self.names(data)
+        self.labelled = names
         if self.texts:  # scores, which `labels` turns into labels when all are there
             readers = [self.readers[name].to(batch.image.device) for name in names]
             columns = [r.features(batch.image) @ torch.as_tensor(r.direction) for r in readers]
@@ -227,8 +231,10 @@ class Linear(Method):
         return Blocks(self.store, [s.key for s in samples], f"{space}.{t}", self.device)
 
     def labels(self, samples: list[Sample]) -> Tensor:
-        """Labels ``[N, A]`` in {+1, -1, 0}; by text, those of the most certain images."""
-        labels = torch.stack([s.labels for s in samples]).double()
+        """Labels ``[N, A]`` in {+1, -1, 0} of the directions' attributes; by text, those of the
+        most certain images."""
+        columns = [self.labelled.index(name) for name in self.directions]
+        labels = torch.stack([s.labels for s in samples]).double()[:, columns]
         if not self.texts:
             return labels
         low, high = labels.quantile(torch.tensor([self.certain, 1 - self.certain]).double(), dim=0)
@@ -239,6 +245,7 @@ class Linear(Method):
     @torch.no_grad()
     def fit_boundaries(self, samples: list[Sample]) -> None:
         """Fill the directions from features in the store, one Gram matrix a space and timestep."""
+        self._leave_out(self.labels(samples))
         labels, names = self.labels(samples), list(self.directions)
         self.data_hash = key_of([sample.key for sample in samples], labels)
         for space in self.spaces:
@@ -249,6 +256,17 @@ class Linear(Method):
                 raw = combine(features, solution.coefficients)
                 for a, name in enumerate(names):
                     self._fill(name, space, row, raw[a], solution, products, labels, a)
+
+    def _leave_out(self, labels: Tensor) -> None:
+        """Drop attributes that no image, or every image, has, unless they were asked for."""
+        if self.wanted is not None:
+            return
+        alike = ~((labels > 0).any(0) & (labels < 0).any(0))
+        names = [name for name, bad in zip(self.directions, alike.tolist(), strict=True) if bad]
+        if names and len(names) < len(self.directions):
+            rank_zero_warn(f"without a boundary, all images being alike: {', '.join(names)}")
+            for name in names:
+                del self.directions[name]
 
     def _fill(
         self, name: str, space: Space, row: int, normal: Tensor, solution: Solution,
