@@ -1,4 +1,4 @@
-"""Boundaries as BoundaryDiffusion's released code saves them: read, never unpickled.
+"""Boundaries as BoundaryDiffusion's released code saves them: read, never unpickled, and used.
 
 A pickle is a program. Here its opcodes are walked with `pickletools` and every "call" only noted
 down, so that there is nothing to misuse: a subclass of ``pickle.Unpickler`` would still build
@@ -17,6 +17,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hsl.backbones import Backbone
+from hsl.directions import Boundary, provenance
 from hsl.errors import HslError
 
 _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
@@ -99,6 +101,66 @@ def read_official(path: str | Path) -> OfficialBoundary:
     if not (np.isfinite(coef).all() and np.isfinite(intercept).all()) or not coef.any():
         raise HslError(f"{path}: its hyperplane is zero or not finite; fit it anew")
     return OfficialBoundary(torch.from_numpy(coef[0]), float(intercept[0]))
+
+
+def boundary_from_official(
+    x: str | Path | None,
+    h: str | Path | None,
+    backbone: Backbone,
+    t: int,
+    absolute: bool = False,
+) -> Boundary:
+    """The boundary in the files of one attribute, to be crossed as the paper says.
+
+    The normals are the SVMs' coefficients at unit length; a strength is a distance. The released
+    code instead moves to an absolute coordinate, and takes h from the timestep before t: for its
+    very edits see `hsl.methods.released`.
+
+    Args:
+        x: the file of x_t (``smile_boundary_z.sav``), or None.
+        h: the file of h (``smile_boundary_h.sav``), or None.
+        backbone: what they were fitted on, at tap ``after``; the files do not say.
+        t: the timestep they were fitted at (``--t_0``); the files do not say.
+        absolute: see `Boundary`.
+
+    Raises:
+        HslError: a file that `read_official` refuses, or for features of another size; no file;
+            a t outside the schedule; another tap.
+    """
+    if x is None and h is None:
+        raise HslError("give the boundary's file in x, that in h, or both")
+    if not 0 <= t < len(backbone.schedule):
+        raise HslError(f"t={t}: want a timestep in [0, {len(backbone.schedule) - 1}]")
+    if h is not None and backbone.tap != "after":
+        raise HslError(f"{h}: is for the h after the middle block, not {backbone.tap} it")
+    size = int(backbone.unet.config.sample_size)
+    shapes = {"x": (backbone.channels, size, size), "h": backbone.h_shape}
+    files = {space: Path(file) for space, file in (("x", x), ("h", h)) if file is not None}
+    normals, biases = {}, {}
+    for space, path in files.items():
+        coef, intercept = read_official(path)
+        if len(coef) != math.prod(shapes[space]):
+            raise HslError(
+                f"{path}: is for {len(coef)} features, but {space} of {backbone.name} has "
+                f"{shapes[space]}: give another backbone, or the other file"
+            )
+        norm = float(coef.norm())
+        normals[space] = (coef / norm).float().view(1, *shapes[space])
+        biases[space] = intercept / norm
+    made = Boundary(normals.get("x"), normals.get("h"), [t], t, absolute)
+    for space, bias in biases.items():
+        made.biases[space].data.fill_(bias)
+    made.about = provenance(backbone) | {
+        "method": "boundarydiffusion",
+        "released": {space: path.name for space, path in files.items()},
+        "unit": "distance",
+        "injection": "symmetric",
+        "t_edit": t,
+        "t_start": t,
+        "t_0": t,
+    }
+    made.requires_grad_(False)
+    return made
 
 
 def _noted(pickled: bytes) -> Any:

@@ -11,8 +11,11 @@ import pytest
 import torch
 from sklearn.svm import SVC, LinearSVC
 
-from hsl.boundaries import read_official
+from hsl.boundaries import boundary_from_official, read_official
+from hsl.directions import Boundary, Direction
 from hsl.errors import HslError
+from hsl.process import Edit, last, reverse
+from tiny import backbone
 
 
 def fitted(order: str = "C", dtype: type = np.float64, **arguments) -> SVC:
@@ -238,3 +241,64 @@ def test_no_unpickler_is_used(tmp_path: Path, monkeypatch) -> None:
     for name in ("load", "loads", "Unpickler", "_Unpickler"):
         monkeypatch.setattr(pickle, name, fail)
     assert bool(read_official(path).coef.any())
+
+
+# Boundaries to be used
+
+
+@pytest.fixture
+def official(tmp_path: Path) -> dict[str, tuple[Path, SVC, torch.Tensor]]:
+    """Of both spaces of the tiny backbone: a file, its SVC, and the features it was fitted on."""
+    torch.manual_seed(0)
+    x = torch.randn(12, 3, 8, 8)
+    features = {"x": x, "h": backbone().encode(x, 300).h}
+    made = {}
+    for space, letter in (("x", "z"), ("h", "h")):
+        rows = features[space].flatten(1).double().numpy()
+        svc = SVC(kernel="linear").fit(rows, np.where(np.arange(12) < 5, 1, -1))
+        path = tmp_path / f"smile_boundary_{letter}.sav"
+        path.write_bytes(pickle.dumps(svc))
+        made[space] = path, svc, features[space]
+    return made
+
+
+def test_an_official_boundary_becomes_a_direction(official, tmp_path: Path) -> None:
+    net = backbone()
+    made = boundary_from_official(official["x"][0], official["h"][0], net, 300)
+    for space, (_, svc, v) in official.items():
+        norm = np.linalg.norm(svc.coef_)
+        decision = torch.from_numpy(svc.decision_function(v.flatten(1).double().numpy())).float()
+        assert torch.allclose(made.distance(v, space) * norm, decision, atol=1e-4)
+        assert made.normals[space].norm().item() == pytest.approx(1, abs=1e-6)
+        towards = made.move(v, space, 50.0) - v
+        assert (made.distance(v + towards, space) > made.distance(v, space) + 49).all()
+    assert made.about["method"] == "boundarydiffusion" and made.about["backbone_hash"] == net.hash
+    assert made.about["released"] == {"x": "smile_boundary_z.sav", "h": "smile_boundary_h.sav"}
+    found = Direction.load(made.save(tmp_path / "smile.safetensors"), net)
+    assert isinstance(found, Boundary) and found.t == 300
+    edit, (_, _, x) = Edit.of(found, 5.0), official["x"]
+    assert [t for t in (0, 150, 300) if edit.acts(t)] == [300]
+    plain = last(reverse(net, x, [0, 150, 300]))
+    assert not torch.allclose(last(reverse(net, x, [0, 150, 300], edit)), plain, atol=1e-3)
+
+
+def test_one_space_and_coordinates(official) -> None:
+    net, (path, _, v) = backbone(), official["h"]
+    made = boundary_from_official(None, path, net, 300, absolute=True)
+    assert set(made.normals) == {"h"} and made.space == "h"
+    along = (made.move(v, "h", 7.0) * made.normals["h"][0]).sum((1, 2, 3))
+    assert torch.allclose(along, torch.full((12,), 7.0), atol=1e-4)
+
+
+def test_files_that_do_not_fit_are_refused(official, tmp_path: Path) -> None:
+    net, x, h = backbone(), official["x"][0], official["h"][0]
+    for arguments, message in (
+        ((None, None, net, 300), "give the boundary's file in x"),
+        ((x, h, net, 1000), r"t=1000: want a timestep in \[0, 999\]"),
+        ((h, x, net, 300), r"is for 512 features, but x of tiny has \(3, 8, 8\)"),
+        ((x, h, backbone(tap="middle"), 300), "after the middle block, not middle it"),
+        ((x, tmp_path / "none.sav", net, 300), "no such file"),
+    ):
+        with pytest.raises(HslError, match=message):
+            boundary_from_official(*arguments)
+    boundary_from_official(x, None, backbone(tap="middle"), 300)  # x has no tap

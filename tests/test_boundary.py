@@ -189,6 +189,8 @@ def test_multiples_and_sums_of_boundaries_add_their_moves() -> None:
         assert torch.allclose(move(a, space, 2.5), 2.5 * move(a, space), atol=1e-5)
         assert torch.allclose(move(-a, space), -move(a, space), atol=1e-6)
         assert torch.allclose(move(a + b, space), both, atol=1e-5)
+        b_of_x, only = net.encode(v["x"], T), a.at(spaces=[space])
+        assert torch.equal(only(b_of_x, v["x"], T), move(a, space))
         assert torch.allclose(move(2 * a - b, space), 3 * move(a, space) - both, atol=1e-5)
         assert move(a - a, space).abs().max() == 0
         assert (a + b).normals[space].norm().item() == pytest.approx(1, abs=1e-5)
