@@ -30,13 +30,15 @@ from hsl.errors import HslError
 from hsl.methods.base import Method
 
 #: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
-#: hundred small images need no worker processes, a run may be continued in its folder.
+#: hundred small images need no worker processes, a run may be continued in its folder, a closed
+#: form takes no optimizer.
 _NOT_NEEDED = (
     ".*in eval mode at the start of training.*",
     ".*does not have many workers.*",
     ".*exists and is not empty.*",
     ".*treespec, LeafSpec.*",
     ".*have no `validation_step`.*",
+    ".*will run with no optimizer.*",
 )
 #: What a user can mend: bad options, missing or damaged files, a device that is not there.
 _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)

@@ -105,8 +105,8 @@ def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int |
     the mixing step ``t``."""
     spaces = [space for space in ("x", "h") if any(s == space for s, _ in found)]
     times = sorted({step for _, step in found})
-    figure = Figure(figsize=(2.4 + 0.62 * len(times) * len(spaces), 1.5 + 0.27 * len(names)),
-                    dpi=110, layout="constrained")  # fmt: skip
+    width, height = 2.4 + 0.62 * len(times) * len(spaces), max(1.5 + 0.27 * len(names), 2.6)
+    figure = Figure(figsize=(width, height), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, len(spaces), squeeze=False, sharey=True)[0]
     for axis, space in zip(axes, spaces, strict=True):
@@ -123,6 +123,7 @@ def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int |
         axis.set_xlabel("t")
         axis.set_title("x_t" if space == "x" else "h", fontsize=10)
         if t in times:
-            axis.axvspan(times.index(t) - 0.5, times.index(t) + 0.5, fill=False, ec="red", lw=1.5)
+            edges = times.index(t) - 0.5, times.index(t) + 0.5
+            axis.axvspan(*edges, fill=False, ec="red", lw=1.5, clip_on=False, zorder=3)
     figure.colorbar(picture, ax=list(axes), label="held-out balanced accuracy", shrink=0.8)
     return figure
