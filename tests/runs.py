@@ -1,5 +1,10 @@
 """A tiny backbone on disk, tiny faces and quiet trainers, for tests of what stands on them."""
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +15,8 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, VQModel
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.methods.asyrp import Asyrp
 from tiny import backbone
+
+TESTS = Path(__file__).resolve().parent
 
 
 def saved_backbone(folder: Path, seed: int = 0) -> str:
@@ -64,3 +71,20 @@ def trainer(folder: Path, *callbacks: L.Callback, epochs: int = 1, **arguments: 
         default_root_dir=folder, callbacks=list(callbacks), max_epochs=epochs,
         **(defaults | arguments),
     )  # fmt: skip
+
+
+def in_two_ranks(script: str, folder: Path, backbone: str) -> None:
+    """Run ``script FOLDER BACKBONE 2`` in a process of its own, which starts the other rank."""
+    environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "HSL_PROGRESS": "0"}
+    command, log = [sys.executable, script, str(folder), backbone, "2"], folder.with_suffix(".log")
+    with log.open("w") as out:  # a pipe would stay open as long as either rank lives
+        process = subprocess.Popen(
+            command, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+        try:
+            status = process.wait(timeout=300)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert status == 0, log.read_text()[-2000:]

@@ -1,10 +1,6 @@
 """One rank and two give the same edits and the same figures."""
 
-import contextlib
 import json
-import os
-import signal
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,9 +10,8 @@ import torch
 
 from hsl.callbacks import Evaluate
 from hsl.methods.asyrp import Asyrp
-from runs import asyrp, faces, saved_backbone, trainer
+from runs import asyrp, faces, in_two_ranks, saved_backbone, trainer
 
-ROOT = Path(__file__).resolve().parents[1]
 FACES = 5  # odd: two ranks share six, one of them twice
 pytestmark = pytest.mark.slow
 
@@ -57,19 +52,7 @@ def folders(tmp_path_factory) -> tuple[Path, Path]:
     for n in ("1", "2"):
         (root / n).mkdir()
     run(root / "1", backbone, 1)
-    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}"}
-    environment |= {"CUDA_VISIBLE_DEVICES": "", "HSL_PROGRESS": "0"}
-    script = [sys.executable, __file__, str(root / "2"), backbone, "2"]
-    with (root / "log").open("w") as log:  # a pipe would stay open as long as either rank lives
-        process = subprocess.Popen(
-            script, env=environment, stdout=log, stderr=log, start_new_session=True
-        )
-        try:
-            status = process.wait(timeout=300)
-        finally:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-    assert status == 0, (root / "log").read_text()[-2000:]
+    in_two_ranks(__file__, root / "2", backbone)
     return root / "1", root / "2"
 
 
