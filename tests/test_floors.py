@@ -19,7 +19,7 @@ ROWS = (
     (3, "directions losses metrics"),
     (3, "boundaries"),
     (4, "process"),
-    (5, "intervals pullback"),
+    (5, "intervals latents pullback"),
     (6, "methods"),
     (7, "callbacks"),
     (8, "cli"),
