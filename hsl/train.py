@@ -14,6 +14,7 @@ import warnings
 from argparse import ArgumentError
 from pathlib import Path
 from pickle import UnpicklingError
+from pydoc import locate
 from typing import Any
 
 import lightning as L
@@ -25,7 +26,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Strength
+from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
 from hsl.errors import HslError
 from hsl.methods.base import Method
 
@@ -62,6 +63,7 @@ class HslCLI(LightningCLI):
             help="what to do with Weights & Biases",
         )
         for key, callback in (
+            ("sampled", Sampled),
             ("intervals", Intervals),
             ("mixing", Mixing),
             ("strength", Strength),
@@ -95,7 +97,8 @@ class HslCLI(LightningCLI):
         _check_checkpoint(self.config[self.config.subcommand].get("ckpt_path"))
 
     def before_instantiate_classes(self) -> None:
-        """On ToyFaces, validate and test on the faces that lack the attribute to be edited."""
+        """On ToyFaces, take as many faces as the method asks for, and validate and test on those
+        that lack the attribute to be edited."""
         config = self.config[self.subcommand]
         if config.get("weights_only", True) is None:
             config.weights_only = True
@@ -106,6 +109,11 @@ class HslCLI(LightningCLI):
         if toyfaces and attribute and config.data.init_args.where is None:
             lacking = {attribute: 0}
             config.data.init_args.where = {"validation": lacking, "test": lacking}
+        method = locate(config.model.class_path)
+        if toyfaces and isinstance(method, type) and issubclass(method, Method):
+            for split, count in method.faces.items():
+                if config.data.init_args[split] is None:
+                    config.data.init_args[split] = count
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer that logs to the run folder, unless the config names loggers."""

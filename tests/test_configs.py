@@ -15,6 +15,7 @@ from hsl import train
 from hsl.backbones import SOURCES
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.methods.asyrp import Asyrp
+from hsl.methods.linear import Linear
 from runs import saved_backbone
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -101,7 +102,7 @@ def test_the_default_job_is_built(tmp_path: Path, monkeypatch) -> None:
 
 def test_the_papers_optimiser_is_built(tmp_path: Path, monkeypatch) -> None:
     backbone = saved_backbone(tmp_path / "backbone")
-    (path,) = CONFIGS.glob("method/*paper*.yaml")
+    (path,) = CONFIGS.glob("method/asyrp_paper.yaml")
     arguments = [f"--model.init_args.backbone={backbone}", "--wandb=disabled",
                  "--model.init_args.clip=toyfaces/guide", "--model.init_args.templates=['a {}']",
                  "--intervals.distance=toyfaces", f"--runs={tmp_path / 'runs'}"]  # fmt: skip
@@ -110,6 +111,21 @@ def test_the_papers_optimiser_is_built(tmp_path: Path, monkeypatch) -> None:
     assert isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["lr"] == 0.5
     assert (scheduler.step_size, scheduler.gamma) == (20, 0.9)
     assert cli.model.t_start is None and cli.model.l1_weight == 3.0
+
+
+@pytest.mark.parametrize("name", ["svm", "probe", "mean", "ridge", "boundary_paper"])
+def test_linear_methods_are_built(name: str, tmp_path: Path, monkeypatch) -> None:
+    """With their solver, in one epoch, on as many faces as they ask for."""
+    backbone = saved_backbone(tmp_path / "backbone")
+    arguments = [f"--model.init_args.backbone={backbone}", "--wandb=disabled",
+                 f"--runs={tmp_path / 'runs'}"]  # fmt: skip
+    path = CONFIGS / "method" / f"{name}.yaml"
+    cli = stop_at("_run_subcommand", ["fit", *options(path), *arguments], monkeypatch)
+    wanted = yaml.safe_load(path.read_text())["model"]["init_args"]["solver"]["class_path"]
+    assert isinstance(cli.model, Linear)
+    assert f"hsl.solvers.{type(cli.model.solver).__name__}" == wanted
+    assert cli.trainer.max_epochs == 1
+    assert cli.datamodule.counts == Linear.faces
 
 
 @pytest.mark.parametrize("path", HUB, ids=lambda p: p.stem)

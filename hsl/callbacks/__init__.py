@@ -5,6 +5,7 @@ from hsl.callbacks.evaluate import Evaluate
 from hsl.callbacks.grids import Grids
 from hsl.callbacks.intervals import Intervals
 from hsl.callbacks.mixing import Mixing
+from hsl.callbacks.sampled import Sampled
 from hsl.callbacks.strength import Strength
 
-__all__ = ["Directions", "Evaluate", "Grids", "Intervals", "Mixing", "Strength"]
+__all__ = ["Directions", "Evaluate", "Grids", "Intervals", "Mixing", "Sampled", "Strength"]

@@ -19,7 +19,8 @@ class Strength(L.Callback):
     if none gets there, the one that gets furthest.
 
     Args:
-        guide: name for `AttributeClassifier.load`; None leaves every strength at 1.
+        guide: name for `AttributeClassifier.load`; None takes the only one of ``strengths``, or
+            leaves every strength at 1 if there are several.
         strengths: what is tried, ascending.
         share: of validation images that must show the target.
         images: how many validation images are edited, of those that do not show the target by
@@ -48,6 +49,8 @@ class Strength(L.Callback):
         """Try every strength; every rank does the same work and comes to the same choice."""
         method = method_of(pl_module)
         if self.guide is None:
+            if len(self.strengths) == 1:
+                method.strengths = dict.fromkeys(method.directions, self.strengths[0])
             return
         guide = self.guide.to(method.device)
         for name in method.directions:

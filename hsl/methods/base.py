@@ -1,6 +1,6 @@
 """What all methods share: a frozen backbone, named directions, and how they edit images."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -32,6 +32,9 @@ class Method(L.LightningModule):
     Raises:
         HslError: the backbone cannot be loaded, or too many steps.
     """
+
+    #: Faces of each split of ToyFaces that the command line takes, unless told how many.
+    faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
 
     def __init__(
         self,

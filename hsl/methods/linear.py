@@ -7,7 +7,7 @@ differences and ridge regression as in Haas et al. 2024 and the GAN literature).
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
@@ -59,6 +59,8 @@ class Linear(Method):
     Raises:
         HslError: unknown names, timesteps outside the schedule, a judge as guide.
     """
+
+    faces: ClassVar[dict[str, int]] = {"train": 1000, "validation": 300, "test": 64}
 
     def __init__(
         self,

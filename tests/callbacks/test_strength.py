@@ -87,3 +87,10 @@ def test_what_is_refused(folder: str, monkeypatch) -> None:
     for strengths in ((), (1.0, 0.5)):
         with pytest.raises(HslError, match="ascending"):
             Strength(strengths=strengths)
+
+
+def test_without_a_guide_the_only_strength_is_taken(tmp_path: Path) -> None:
+    method = asyrp(saved_backbone(tmp_path / "backbone"))
+    run = trainer(tmp_path, Strength(guide=None, strengths=[2.5]))
+    run.fit(method, datamodule=faces(2))
+    assert method.strengths == {"Smiling": 2.5}

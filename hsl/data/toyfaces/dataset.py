@@ -79,7 +79,8 @@ class ToyFacesDataModule(DataModule):
 
     Args:
         size: height and width in pixels.
-        train, validation, test: number of faces.
+        train, validation, test: number of faces; None: what the method of a command line asks for,
+            else 96, 64 and 64.
         batch_size: faces in a batch.
         num_workers: worker processes of each loader.
         unseen: let the attributes that the bundled diffusion model never saw occur.
@@ -96,9 +97,9 @@ class ToyFacesDataModule(DataModule):
     def __init__(
         self,
         size: int = 32,
-        train: int = 96,
-        validation: int = 64,
-        test: int = 64,
+        train: int | None = None,
+        validation: int | None = None,
+        test: int | None = None,
         batch_size: int = 16,
         num_workers: int = 0,
         unseen: bool = False,
@@ -107,7 +108,11 @@ class ToyFacesDataModule(DataModule):
     ) -> None:
         super().__init__(batch_size, num_workers, seed)
         self.size, self.unseen, self.where = size, unseen, where or {}
-        self.counts: dict[Split, int] = {"train": train, "validation": validation, "test": test}
+        self.counts: dict[Split, int] = {
+            "train": 96 if train is None else train,
+            "validation": 64 if validation is None else validation,
+            "test": 64 if test is None else test,
+        }
         for split in self.where:
             check_split(split)
         self._faces: dict[str, ToyFaces] = {}
