@@ -1,5 +1,6 @@
 """The smallest strength that is enough is chosen, by a guide."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,7 +12,7 @@ from hsl.directions import ImplicitFunction
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.errors import HslError
 from hsl.methods.base import Method
-from runs import faces, saved_backbone
+from runs import asyrp, faces, saved_backbone, trainer
 
 TRIED = (0.5, 0.75, 1.0)
 
