@@ -27,7 +27,7 @@ def statistics(latents: Tensor) -> dict[str, Tensor]:
     ``neighbours``: correlation of neighbouring positions.
 
     Of standard Gaussian noise these are 1, 0, 1, 0, 0, about 0.87 / sqrt(d), uniform in [0, 1],
-    `expected_cosine` and 0.
+    `expected_cosine`, and -1 / (s^2 - 1), or next to 0.
 
     Raises:
         HslError: other shapes, fewer than two samples or two positions a side, or numbers that are
@@ -72,7 +72,7 @@ def summary(latents: Tensor) -> dict[str, Any]:
     for name, values in found.items():
         mean, half = float(values.mean()), Z * float(values.std()) / math.sqrt(n)
         result |= {name: mean, f"{name}_ci": (mean - half, mean + half)}
-    low, high = wilson(share, torch.tensor(float(n))).tolist()
+    low, high = wilson(share, torch.tensor(n).double()).tolist()
     return result | {"not_normal": float(share), "not_normal_ci": (low, high)}
 
 

@@ -38,7 +38,7 @@ def test_gaussian_noise() -> None:
         "ks": (0.8687 / math.sqrt(D), 0.2603 / math.sqrt(D)),  # Kolmogorov's distribution
         "p": (0.5, math.sqrt(1 / 12)),
         "cosine": (expected_cosine(D), 1 / math.sqrt(D)),
-        "neighbours": (-15 / 16**3, 1 / math.sqrt(2 * 3 * 16 * 15)),
+        "neighbours": (-1 / 255, 1 / math.sqrt(2 * 3 * 16 * 15)),
     }  # fmt: skip
     assert found.keys() == expected.keys()
     for name, (mean, deviation) in expected.items():
