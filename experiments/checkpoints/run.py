@@ -27,7 +27,7 @@ from hsl.backbones.eps_error import (
 )
 from hsl.backbones.original import meta_unet
 from hsl.data.toyfaces import ToyFacesDataModule
-from hsl.directions import _commit
+from hsl.directions import commit
 from hsl.progress import track
 from hsl.report import markdown, replacing
 
@@ -61,7 +61,7 @@ def main() -> None:
     args = parser.parse_args()
     text = f"""# Checkpoints: what --check tells apart, and what loading takes
 
-`python experiments/checkpoints/run.py`, commit {_commit()}, {torch.get_num_threads()} CPU threads.
+`python experiments/checkpoints/run.py`, commit {commit()}, {torch.get_num_threads()} CPU threads.
 
 ## The eps error of permuted attention
 

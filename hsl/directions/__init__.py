@@ -1,0 +1,25 @@
+"""Directions: what an edit adds. A vector space of small frozen or trainable modules.
+
+``+``, ``-``, ``*`` and ``without`` combine directions; ``save`` and `load` keep them in one
+safetensors file with what is needed to use them again.
+"""
+
+from hsl.directions.base import SPACES, Direction, Space, build
+from hsl.directions.boundary import Boundary
+from hsl.directions.combination import Combination
+from hsl.directions.files import commit, provenance
+from hsl.directions.implicit import ImplicitFunction
+from hsl.directions.shift import Shift
+
+__all__ = [
+    "SPACES",
+    "Boundary",
+    "Combination",
+    "Direction",
+    "ImplicitFunction",
+    "Shift",
+    "Space",
+    "build",
+    "commit",
+    "provenance",
+]

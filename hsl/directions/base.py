@@ -1,0 +1,182 @@
+"""What all directions share; each kind has a module of its own, and is found by its name."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from hsl.backbones import Backbone, Bottleneck
+from hsl.directions import files
+from hsl.errors import HslError
+
+Space = Literal["h", "x", "eps"]
+SPACES: tuple[Space, ...] = ("h", "x", "eps")
+#: The kinds by name: their modules stand on this one, so it can import none of them.
+_KINDS: dict[str, type[Any]] = {}
+
+
+class Direction(nn.Module):
+    """A direction of change in one space: h (the bottleneck), x (the latent) or eps.
+
+    ``about`` holds what a file says of it: backbone name and hash, method, grid, t_edit,
+    t_boost, strength, metrics, commit.
+    """
+
+    kind: ClassVar[str]
+    #: Added once, at one step, not at every step: what other directions cannot be combined with.
+    crossed: ClassVar[bool] = False
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "kind" in vars(cls):
+            _KINDS[cls.kind] = cls
+
+    def __init__(self, space: Space = "h") -> None:
+        super().__init__()
+        if space not in SPACES:
+            raise HslError(f"space {space!r}: want one of {', '.join(SPACES)}")
+        self.space: Space = space
+        self.about: dict[str, Any] = {}
+
+    def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        """The change at timestep ``t``, shaped like ``b.h``, ``x`` or eps, or broadcastable."""
+        raise NotImplementedError
+
+    def config(self) -> dict[str, Any]:
+        """The arguments that build this direction anew, as JSON."""
+        raise NotImplementedError
+
+    @classmethod
+    def from_config(cls, **arguments: Any) -> "Direction":
+        """A direction of the shape that its `config` describes, its tensors still to be loaded."""
+        return cls(**arguments)
+
+    def check(self, backbone: Backbone) -> None:
+        """Refuse a backbone that this direction was not made for.
+
+        Raises:
+            HslError: another tap, shape of h or width of temb, or other weights than those it was
+                fitted on.
+        """
+        tap = self.about.get("tap", backbone.tap)
+        if self.h_shape is not None and tap != backbone.tap:
+            raise HslError(
+                f"this direction is for the h {tap} the middle block, not {backbone.tap} it: load "
+                f"{backbone.name} with that tap"
+            )
+        made_for = self.about.get("backbone_hash")
+        if made_for and made_for != backbone.hash:
+            raise HslError(
+                f"this direction was made for backbone {self.about.get('backbone')} ({made_for}), "
+                f"not for {backbone.name} ({backbone.hash}): load that one, or fit it anew"
+            )
+        shape = self.h_shape
+        if shape is not None and shape != backbone.h_shape[: len(shape)]:
+            raise HslError(
+                f"this direction is for h of shape {shape}, but that of {backbone.name} is "
+                f"{backbone.h_shape}: load another backbone, or fit it anew"
+            )
+        for part in self.modules():
+            if isinstance(part, Direction):
+                part.check_part(backbone)
+
+    def check_part(self, backbone: Backbone) -> None:
+        """What `check` asks of this kind of direction besides, also where it is part of another."""
+
+    @property
+    def h_shape(self) -> tuple[int, ...] | None:
+        """What this direction needs h to be: ``(K, s, s)``, or ``(K,)`` if any size will do; None
+        if it leaves h alone."""
+        raise NotImplementedError
+
+    def __add__(self, other: "Direction") -> "Direction":
+        return _combination([self, other], [1.0, 1.0])
+
+    def __sub__(self, other: "Direction") -> "Direction":
+        return _combination([self, other], [1.0, -1.0])
+
+    def __mul__(self, factor: float) -> "Direction":
+        return _combination([self], [float(factor)])
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> "Direction":
+        return self * -1.0
+
+    def without(self, *others: "Direction") -> "Direction":
+        """This direction with its components along ``others`` projected away, jointly.
+
+        Of `Shift` directions on the same timesteps the projection is over all steps at once
+        (Haas et al. 2024, eq. 12); of others it is taken per image and per step, where their
+        change is known.
+        """
+        return _combination([self], [1.0], removed=others)
+
+    def save(self, path: str | Path, **about: Any) -> Path:
+        """Write one safetensors file; nothing is left behind if it fails.
+
+        Args:
+            path: file to write; its folder is made.
+            about: JSON values to add to ``self.about``, e.g. ``method="asyrp"``.
+        """
+        self.about |= about
+        return files.write(Path(path), self.state_dict(), self.config(), self.about)
+
+    @staticmethod
+    def load(path: str | Path, backbone: Backbone | None = None) -> "Direction":
+        """Read a direction; given a backbone, refuse one that it was not made for.
+
+        Args:
+            path: a file that `save` wrote, or one of the implicit functions that Asyrp's authors
+                released (``.pth``; of its several functions, the first).
+            backbone: what it shall be used with.
+
+        Raises:
+            HslError: a missing or damaged file, or a direction for another backbone.
+        """
+        path = Path(path)
+        direction = files.read(path, _loaded)
+        if backbone is not None:
+            try:
+                direction.check(backbone)
+            except HslError as error:
+                raise HslError(f"{path}: {error}") from error
+        return direction.requires_grad_(False)
+
+    def export_asyrp(self, path: str | Path) -> Path:
+        """Write an implicit function as Asyrp's own code reads it (``torch.save`` of ``{"0": its
+        state dict}``, without the optimiser's and the schedule's states).
+
+        Raises:
+            HslError: another kind of direction, or one that the layout has no place for.
+        """
+        raise HslError(f"{path}: only implicit functions of 32 groups have Asyrp's layout, "
+                       f"not a {self.kind}; save it instead")  # fmt: skip
+
+
+def build(config: dict[str, Any]) -> Direction:
+    """A direction of the shape that ``config`` describes, its tensors still to be loaded.
+
+    Raises:
+        ValueError: an unknown kind.
+    """
+    arguments = {k: v for k, v in config.items() if k != "kind"}
+    if config["kind"] not in _KINDS:
+        raise ValueError(f"unknown kind of direction {config['kind']!r}")
+    return _KINDS[config["kind"]].from_config(**arguments)
+
+
+def _loaded(config: dict[str, Any], tensors: dict[str, Tensor], about: dict[str, Any]) -> Direction:
+    """The direction that a file holds."""
+    direction = build(config)
+    direction.load_state_dict(tensors)
+    direction.about = about
+    return direction
+
+
+def _combination(
+    directions: Sequence[Direction], weights: Sequence[float], removed: Sequence[Direction] = ()
+) -> Direction:
+    """A `Combination`."""
+    return _KINDS["combination"](directions, weights, removed)
