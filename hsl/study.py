@@ -15,6 +15,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from hsl import intervals
@@ -270,6 +271,7 @@ def draw(
         if name == "cosine":
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter("{x:g}")
+            axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axis.yaxis.set_minor_formatter("{x:g}")
     axes[0].legend(fontsize=8)
     _draw_mixing(axes[7], mixed, accuracy, backbone)
