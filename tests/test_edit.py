@@ -13,8 +13,10 @@ from torch import Tensor
 from hsl import edit
 from hsl.backbones import load
 from hsl.data.images import load_images, save_image
-from hsl.directions import ImplicitFunction, Shift, provenance
+from hsl.directions import Boundary, Direction, ImplicitFunction, Shift, provenance
+from hsl.edit import join
 from hsl.errors import HslError
+from hsl.process import reverse
 from runs import saved_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -235,3 +237,82 @@ def test_shipped_directions(tmp_path: Path, capsys) -> None:
     out = tmp_path / "out"
     assert edit.main(["--seeds", "0", "--direction", "Smiling", "--out", str(out)]) == 0
     assert (out / "seed0.png").exists()
+
+
+# Boundaries
+
+
+@pytest.fixture(scope="module")
+def borders(place: Place) -> dict[str, str]:
+    """Two boundaries at t = 400, one of them at t = 600, and one without a mixing step."""
+    network, paths = load(place.backbone), {}
+    generator = torch.Generator().manual_seed(4)
+    for name, t in (("A", 400), ("B", 400), ("late", 600), ("open", None)):
+        steps = [t or 400]
+        normals = [torch.randn(1, *shape, generator=generator)
+                   for shape in ((3, 8, 8), network.h_shape)]  # fmt: skip
+        border = Boundary(*(v / v.norm() for v in normals), steps, t)
+        for scale in border.scales.values():
+            scale.data.fill_(3.0)
+        path = place.root / "borders" / f"{name}.safetensors"
+        paths[name] = str(border.save(path, **provenance(network), strength=2.0))
+    return paths
+
+
+def test_a_boundary_is_crossed_once(place: Place, borders, monkeypatch) -> None:
+    """At the mixing step, on a grid that ends there; from noise on one that comes from T."""
+    seen = []
+
+    def watched(backbone, x, grid, made=None, **rest):
+        seen.append((list(grid), made))
+        return reverse(backbone, x, grid, made, **rest)
+
+    monkeypatch.setattr(edit, "reverse", watched)
+    assert place.call(place.root / "a.png", "--boundary", borders["A"], out="a") == 0
+    assert place.call("--seeds", "0", "--boundary", borders["A"], out="s") == 0
+    (image, made), (sampled, _) = seen[1], seen[3]
+    assert image[-1] == 400 and made.direction.t == 400
+    assert [t for t in image if made.acts(t)] == [400]
+    assert 400 in sampled and sampled[-1] == 999 and sampled == sorted(set(sampled))
+    # the strength in the file, and twice it
+    assert float(made.direction.scales["x"].detach()[0]) == pytest.approx(2.0 * 3.0)
+    assert place.call(place.root / "a.png", "--boundary", f"{borders['A']}=0", out="none") == 0
+    plain, moved = (place.pixels(out, "a.png") for out in ("none", "a"))
+    assert (plain - moved).abs().max() > 0.05
+
+
+def test_boundaries_add_and_keep(place: Place, borders, monkeypatch) -> None:
+    made = []
+    monkeypatch.setattr(edit, "join", lambda *given: made.append(join(*given)) or made[-1])
+    a, b = borders["A"], borders["B"]
+    assert place.call(place.root / "a.png", "--boundary", f"{a}=1", "--boundary", f"{b}=-1") == 0
+    assert place.call(place.root / "a.png", "--boundary", a, "--keep", b) == 0
+    both, pure = (found.direction for found in made)
+    first, second = (Direction.load(path) for path in (a, b))
+    for space in ("x", "h"):
+        total = both.scales[space][0] * both.normals[space][0]
+        want = 3.0 * (first.normals[space][0] - second.normals[space][0])
+        assert torch.allclose(total, want, atol=1e-5)
+        assert abs(float((pure.normals[space] * second.normals[space]).sum())) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--boundary", "{A}", "--direction", "{smile}"], "one of the two"),
+        (["--boundary", "{A}", "--t-edit", "300"], "without --t-edit"),
+        (["--boundary", "{A}", "--boundary", "{late}"], "t=400 and t=600"),
+        (["--boundary", "{open}"], "no hyperplane at t=None"),
+        (["--boundary", "{smile}", "--boundary", "{A}"], "directions of other kinds"),
+        (["--boundary", "{A}", "--keep", "{A}"], "nothing of this boundary is left"),
+        (["--boundary", "{A}", "--keep", "{smile}"], "other boundaries only"),
+        (["--boundary", "Zebra"], "Zebra"),
+    ],
+)
+def test_boundaries_that_cannot_be_crossed(arguments, message, place, borders, capsys) -> None:
+    where = borders | {"smile": place.smile}
+    given = [item.format(**where) for item in arguments]
+    assert place.call(place.root / "a.png", *given, out="refused") == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1 and message in err[0], err
+    assert not (place.root / "refused").exists()

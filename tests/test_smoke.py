@@ -31,9 +31,9 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def run(verb: str, work: Path, *options: str) -> Path:
+def run(verb: str, work: Path, *options: str, method: str = "asyrp") -> Path:
     """Run a verb of ``hsl.train`` on the files; its run folder."""
-    names = ("method/asyrp", "data/celebamask_hq", "trainer/cpu")
+    names = (f"method/{method}", "data/celebamask_hq", "trainer/cpu")
     arguments = [
         *(f"--config={CONFIGS / name}.yaml" for name in names),
         f"--model.init_args.backbone={work / 'backbone'}",
@@ -43,11 +43,11 @@ def run(verb: str, work: Path, *options: str) -> Path:
         f"--data.init_args.size={SIZE}",
         "--data.init_args.num_workers=0",
         f"--runs={work / 'runs'}",
-        f"--name={verb}",
+        f"--name={method}-{verb}",
         "--wandb=disabled",
     ]
     assert train.main([verb, *arguments, *options]) == 0
-    return work / "runs" / verb
+    return work / "runs" / f"{method}-{verb}"
 
 
 def test_released_files_go_through(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,3 +69,26 @@ def test_released_files_go_through(work: Path, monkeypatch: pytest.MonkeyPatch) 
     for folder in (fitted, tested):
         summary = json.loads((folder / "summary.json").read_text())
         assert summary["images"] == 2 and (folder / "grid.png").stat().st_size > 1000
+
+
+@pytest.mark.parametrize("method", ["svm", "mean"])
+def test_boundaries_of_all_attributes(work: Path, method: str, monkeypatch) -> None:
+    """Fit, validate and test; attributes that all training images share get no boundary."""
+    monkeypatch.setenv("HSL_CACHE", str(work / "index"))
+    monkeypatch.setenv("HSL_PROGRESS", "0")
+    monkeypatch.setattr(sys, "argv", ["hsl.train"])
+    few = ["--mixing.tolerance=0.5", "--strength.strengths=[1.0]", "--strength.guide=null",
+           "--evaluate.attributes=null", "--evaluate.clip=null", "--grids.images=2"]  # fmt: skip
+    run("predict", work, method=method)
+    fitted = run("fit", work, *few, method=method)
+    names = {path.stem for path in (fitted / "directions").glob("*.safetensors")}
+    assert 1 < len(names) < 40
+    rows = (fitted / "accuracy.csv").read_text().splitlines()
+    assert len(rows) > len(names) and (fitted / "accuracy.png").stat().st_size > 1000
+    checkpoint = f"--ckpt_path={fitted / 'checkpoints' / 'final.ckpt'}"
+    validated = run("validate", work, *few, checkpoint, method=method)
+    assert (validated / "accuracy.csv").read_text() == (fitted / "accuracy.csv").read_text()
+    tested = run("test", work, *few, checkpoint, method=method)
+    for folder in (fitted, tested):
+        measured = set(json.loads((folder / "summary.json").read_text()))
+        assert measured and measured <= names  # not of attributes that both test images have

@@ -7,6 +7,7 @@ from typing import Any
 
 import lightning as L
 import torch
+from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.callbacks.common import method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
@@ -24,6 +25,7 @@ from hsl.metrics import (
     PerSample,
     Reconstruction,
 )
+from hsl.metrics.base import NothingMeasured
 from hsl.report import figure_rows, print_table, write_json
 from hsl.types import Batch
 
@@ -105,28 +107,37 @@ class Evaluate(L.Callback):
         """Write the summary and print a table."""
         method = method_of(pl_module)
         results = {}
-        for name, metrics in self.metrics.items():
-            figures: dict[str, Any] = {
-                "direction": name,
-                "t_edit": method.about(name)["t_edit"],
-                "t_boost": method.about(name)["t_boost"],
-                "strength": method.strengths.get(name, 1.0),
-            }
-            for kind, metric in metrics.items():
-                measured = metric.compute()
-                figures["images"] = measured.pop("images")
-                prefix = "reconstruction_" if kind == "reconstruction" else ""
-                figures |= {prefix + k: v for k, v in measured.items()}
-            figures |= {
-                "seconds": round(time.perf_counter() - self.started, 1),
-                "peak_memory_mb": peak_memory_mb(),
-            }
-            results[name] = figures
+        for name in self.metrics:
+            try:
+                results[name] = self._figures(method, name)
+            except NothingMeasured:  # on every rank, as a metric is gathered from all
+                rank_zero_warn(f"{name}: no test image lacks it; nothing to measure")
+        if not results:
+            raise HslError("no image was measured: the test set is empty, or every image in it "
+                           "has the attribute already")  # fmt: skip
         self.summary = next(iter(results.values())) if len(results) == 1 else results
         if trainer.is_global_zero:
             for name, figures in results.items():
                 print_table(f"{name}: {figures['images']} held-out images", figure_rows(figures))
             write_json(run_folder(trainer) / "summary.json", self.summary)
+
+    def _figures(self, method: Method, name: str) -> dict[str, Any]:
+        """What was measured of one direction."""
+        figures: dict[str, Any] = {
+            "direction": name,
+            "t_edit": method.about(name)["t_edit"],
+            "t_boost": method.about(name)["t_boost"],
+            "strength": method.strengths.get(name, 1.0),
+        }
+        for kind, metric in self.metrics[name].items():
+            measured = metric.compute()
+            figures["images"] = measured.pop("images")
+            prefix = "reconstruction_" if kind == "reconstruction" else ""
+            figures |= {prefix + k: v for k, v in measured.items()}
+        return figures | {
+            "seconds": round(time.perf_counter() - self.started, 1),
+            "peak_memory_mb": peak_memory_mb(),
+        }
 
     def _metrics(self, trainer: L.Trainer, method: Method, name: str) -> dict[str, PerSample]:
         metrics: dict[str, PerSample] = {}

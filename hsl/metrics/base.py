@@ -22,6 +22,10 @@ _RANGE = 1.5  # an edited image may leave [-1, 1] a little; one in [0, 255] does
 J = TypeVar("J", bound=HasRole)
 
 
+class NothingMeasured(HslError):
+    """A metric that saw no image."""
+
+
 class PerSample(Metric):
     """Keeps ``columns`` numbers per image, and its index, in Metric states.
 
@@ -61,10 +65,10 @@ class PerSample(Metric):
         on the CPU.
 
         Raises:
-            HslError: no image was seen.
+            NothingMeasured: no image was seen.
         """
         if not len(self.rows):
-            raise HslError(f"{self._where}: no image was measured; is the data set empty?")
+            raise NothingMeasured(f"{self._where}: no image was measured; is the data set empty?")
         rows = dim_zero_cat(self.rows).cpu().double().reshape(-1, 1 + self.columns)
         rows = rows[rows[:, 0].argsort(stable=True)]
         first = torch.ones(len(rows), dtype=torch.bool)
@@ -80,7 +84,7 @@ class PerSample(Metric):
         many were measured.
 
         Raises:
-            HslError: no image was seen.
+            NothingMeasured: no image was seen.
         """
         _, values = self.samples()
         return {"images": len(values)} | with_intervals(values, self.statistics)
