@@ -23,7 +23,8 @@ class Mixing(L.Callback):
     the largest t whose mean held-out balanced accuracy is within ``tolerance`` of the best.
 
     ``fit`` and ``validate`` write ``accuracy.csv``, one row an attribute, space and timestep, and
-    ``accuracy.png``, a heat map of it with the chosen step; the same goes to W&B. For other methods
+    ``accuracy.png``, a heat map of it with the chosen step; the same goes to W&B. Figures by
+    leaving one out, where the method takes them, go to ``leave_one_out.csv``. For other methods
     than `Linear` it does nothing.
 
     Args:
@@ -75,12 +76,11 @@ class Mixing(L.Callback):
         if not trainer.is_global_zero:
             return
         names, folder = list(method.directions), run_folder(trainer)
-        rows: list[dict[str, Any]] = [
-            {"space": space, "t": t} | row
-            for (space, t), figures in method.figures.items()
-            for row in figures.rows(names)
-        ]
+        rows = _rows(method.figures, names)
         write_csv(folder / "accuracy.csv", rows)
+        left_out = _rows(method.left_out, names)
+        if left_out:
+            write_csv(folder / "leave_one_out.csv", left_out)
         with replacing(folder / "accuracy.png") as temporary:
             heat_map(method.figures, names, method.t).savefig(temporary)
         chosen = [
@@ -90,6 +90,11 @@ class Mixing(L.Callback):
              "auc": row["auc"], "auc_ci": row["auc_ci"]}
             for row in rows if row["t"] == method.t
         ]  # fmt: skip
+        for row, other in zip(
+            chosen, (row for row in left_out if row["t"] == method.t), strict=False
+        ):
+            row["leave-one-out balanced"] = other["balanced_accuracy"]
+            row["leave-one-out auc"] = other["auc"]
         print_table(f"held-out images at the mixing step t = {method.t}", chosen)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -98,6 +103,15 @@ class Mixing(L.Callback):
                 columns = ["attribute", "space", "t", "balanced_accuracy", "auc"]
                 logger.log_table("boundaries", columns=columns, data=table)
                 logger.log_image("boundaries/accuracy", [str(folder / "accuracy.png")])
+
+
+def _rows(found: dict[tuple[Space, int], Figures], names: list[str]) -> list[dict[str, Any]]:
+    """One row an attribute, space and timestep."""
+    return [
+        {"space": space, "t": t} | row
+        for (space, t), figures in found.items()
+        for row in figures.rows(names)
+    ]
 
 
 def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int | None) -> Figure:

@@ -533,3 +533,20 @@ def test_fitting_anew_begins_anew(folder: str, tmp_path: Path) -> None:
     fit(method, tmp_path, source)
     h = features(method, source.faces("train").images)
     assert_fitted(method, by_mean_difference, h, signs(source), NAMES[:2])
+
+
+def test_leave_one_out_refits_without_each_image(folder: str, tmp_path: Path) -> None:
+    source = data(12)
+    method = linear(folder, solver=MeanDifference(), leave_one_out=True)
+    fit(method, tmp_path, source)
+    h, y = features(method, source.faces("train").images), signs(source)
+    for space, t in method.left_out:
+        scores = torch.empty_like(y)
+        for i in range(len(y)):
+            rest = [j for j in range(len(y)) if j != i]
+            for a in range(len(NAMES)):
+                w, b = by_mean_difference(h[space, t][rest], y[rest], a)
+                scores[i, a] = h[space, t][i] @ w + b
+        right = ((scores > 0) == (y > 0)).double().mean(0)
+        assert torch.allclose(method.left_out[space, t].accuracy, right)
+    assert set(method.left_out) == {(space, t) for space in ("x", "h") for t in TIMES}
