@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from hsl.store import Store, key_of
+from hsl.store.folder import records
+from runs import asyrp, saved_backbone
 
 
 @pytest.fixture(params=["memory", "disk"])
@@ -91,3 +93,51 @@ def test_keys_are_of_the_content() -> None:
 def test_keys_of_half_precision() -> None:
     assert key_of(torch.zeros(2, dtype=torch.float16)) != key_of(torch.zeros(2))
     assert key_of(torch.zeros(2, dtype=torch.bfloat16)) != key_of(torch.ones(2).bfloat16())
+
+
+def test_ensure_reads_nothing_that_is_there(store: Store, monkeypatch) -> None:
+    asked: list[list[int]] = []
+
+    def compute(rows: list[int]) -> list[dict[str, torch.Tensor]]:
+        asked.append(rows)
+        return [record(i) for i in rows]
+
+    keys = [key_of(i) for i in range(4)]
+    store.put(keys[2], record(2))
+    monkeypatch.setattr(store, "get", None)  # not to be called
+    store.ensure([*keys, keys[0]], compute)
+    store.ensure(keys, compute)
+    assert asked == [[0, 1, 3]] and all(store.has(key) for key in keys)
+    assert not store.has(key_of(9))
+    with pytest.raises(ValueError, match="shorter"):
+        store.ensure([key_of(5), key_of(6)], lambda rows: [record(0)])
+
+
+def test_ensure_makes_a_truncated_record_anew(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), key_of("x")
+    store.put(key, record(1))
+    (path,) = tmp_path.rglob("*.safetensors")
+    for damage in (path.read_bytes()[:-1], b""):
+        path.write_bytes(damage)
+        assert not store.has(key)
+        store.ensure([key], lambda rows: [record(7)])
+        assert store.has(key) and int(store.tensor(key, "n")) == 7
+
+
+def test_what_a_record_says_is_no_part_of_its_key(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), key_of("x")
+    store.put(key, record(1), {"kind": "x_T", "grid": [0, 999]})
+    (entry,) = records(tmp_path)
+    assert entry.about == {"kind": "x_T", "grid": [0, 999]} and entry.path.stem == key
+    store.many([key], lambda rows: [record(2)], {"kind": "other"})
+    assert records(tmp_path)[0].kind == "x_T"
+
+
+def test_inverted_latents_say_what_they_are(tmp_path: Path) -> None:
+    method = asyrp(saved_backbone(tmp_path / "backbone"), cache=str(tmp_path / "cache"))
+    method.x_T(torch.zeros(2, 3, 8, 8))
+    (entry,) = records(tmp_path / "cache")  # of two images that are the same
+    assert entry.about == {
+        "kind": "x_T", "backbone": method.backbone.hash, "tap": "after",
+        "grid": method.grid, "refine": 1, "made_by": "Asyrp",
+    }  # fmt: skip

@@ -53,5 +53,5 @@ def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
             made += [{"image": image} for image in images]
         return made
 
-    records = method.store.many(keys, compute)
+    records = method.store.many(keys, compute, method.record_about("sampled"))
     return torch.stack([record["image"] for record in records])

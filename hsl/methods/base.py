@@ -101,6 +101,17 @@ class Method(L.LightningModule):
             "t_boost": self.t_boost,
         }
 
+    def record_about(self, kind: str) -> dict[str, Any]:
+        """What a record of this kind says of itself in the store, as JSON values."""
+        return {
+            "kind": kind,
+            "backbone": self.backbone.hash,
+            "tap": self.backbone.tap,
+            "grid": self.grid,
+            "refine": self.refine,
+            "made_by": type(self).__name__,
+        }
+
     def x_T(self, images: Tensor) -> Tensor:
         """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
         keys = [key_of("x_T", self.backbone.hash, self.grid, self.refine, i) for i in images]
@@ -110,7 +121,7 @@ class Method(L.LightningModule):
             x = last(invert(self.backbone, x_0, self.grid, self.refine))
             return [{"x_T": row} for row in x]
 
-        records = self.store.many(keys, compute)
+        records = self.store.many(keys, compute, self.record_about("x_T"))
         return torch.stack([r["x_T"] for r in records]).to(images.device)
 
     @torch.no_grad()

@@ -2,7 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from torch import Tensor
 from hsl.report import replacing
 
 Record = dict[str, Tensor]
+Compute = Callable[[list[int]], list[Record]]
+About = Mapping[str, Any]
 
 
 def key_of(*parts: Any) -> str:
@@ -22,17 +25,27 @@ def key_of(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
-            # as bytes, since numpy has no bfloat16
-            raw = part.detach().cpu().contiguous().flatten().view(torch.uint8)
-            digest.update(raw.numpy().tobytes())
+            digest.update(_bytes(part))
         else:
             digest.update(json.dumps(part, sort_keys=True).encode())
         digest.update(b"|")
     return digest.hexdigest()[:32]
 
 
+def checksum(record: Mapping[str, Tensor]) -> int:
+    """CRC-32 of a record's names, shapes, types and values."""
+    total = 0
+    for name, tensor in sorted(record.items()):
+        total = zlib.crc32(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode(), total)
+        total = zlib.crc32(_bytes(tensor), total)
+    return total
+
+
 class Store:
     """Records of named tensors by key.
+
+    Several processes may use a folder at once: a record appears whole or not at all, and of two
+    that are written under one key, which are the same, the later one stays.
 
     Args:
         folder: where records are kept as safetensors files, shared by runs and ranks; None
@@ -42,6 +55,17 @@ class Store:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self._memory: dict[str, Record] = {}
+
+    def has(self, key: str) -> bool:
+        """Whether there is a record of ``key``. Of a file only the header is read, which says how
+        long the file must be."""
+        if self.folder is None:
+            return key in self._memory
+        try:
+            with safe_open(self._path(key), framework="pt"):
+                return True
+        except (SafetensorError, OSError):
+            return False
 
     def get(self, key: str) -> Record | None:
         """The record of ``key``, or None. A damaged file counts as none: it is made anew."""
@@ -68,27 +92,51 @@ class Store:
             raise KeyError(f"{key}: {name}") from error
         return tensor
 
-    def put(self, key: str, record: Record) -> Record:
-        """Keep a record, on the CPU, and return it."""
+    def put(self, key: str, record: Record, about: About | None = None) -> Record:
+        """Keep a record, on the CPU, and return it.
+
+        Args:
+            key: from `key_of`.
+            record: tensors by name.
+            about: what it is, as JSON values: kind, backbone, grid, ...; for ``python -m
+                hsl.store``, which counts by kind and backbone. It is no part of the key.
+        """
         record = {name: tensor.detach().cpu().contiguous() for name, tensor in record.items()}
         if self.folder is None:
             self._memory[key] = record
             return record
+        said = {"about": dict(about or {}), "crc32": checksum(record)}
         with replacing(self._path(key)) as temporary:
-            save_file(record, temporary)
+            save_file(record, temporary, metadata={"hsl": json.dumps(said)})
         return record
 
-    def many(self, keys: list[str], compute: Callable[[list[int]], list[Record]]) -> list[Record]:
+    def many(self, keys: list[str], compute: Compute, about: About | None = None) -> list[Record]:
         """Records of ``keys``; ``compute`` makes those at the given positions that are missing,
         as one batch, each key once."""
         found = {key: self.get(key) for key in keys}
-        first = {key: i for i, key in reversed(list(enumerate(keys)))}
-        missing = sorted(i for key, i in first.items() if found[key] is None)
-        if missing:
-            for i, made in zip(missing, compute(missing), strict=True):
-                found[keys[i]] = self.put(keys[i], made)
+        missing = [key for key, record in found.items() if record is None]
+        found |= self._made(keys, missing, compute, about)
         return [record for key in keys if (record := found[key]) is not None]
+
+    def ensure(self, keys: list[str], compute: Compute, about: About | None = None) -> None:
+        """The same, but records that are there are not read."""
+        missing = [key for key in dict.fromkeys(keys) if not self.has(key)]
+        self._made(keys, missing, compute, about)
+
+    def _made(
+        self, keys: list[str], missing: list[str], compute: Compute, about: About | None
+    ) -> dict[str, Record]:
+        rows = [keys.index(key) for key in missing]
+        records = compute(rows) if rows else []
+        pairs = zip(missing, records, strict=True)
+        return {key: self.put(key, record, about) for key, record in pairs}
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.safetensors"
+
+
+def _bytes(tensor: Tensor) -> bytes:
+    """A tensor's values; by way of uint8, since numpy has no bfloat16."""
+    raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return bytes(raw.numpy().tobytes())

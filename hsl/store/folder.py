@@ -1,0 +1,108 @@
+"""The upkeep of a folder of records: what is in it, what is damaged, what can go."""
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+
+from hsl.errors import HslError
+from hsl.store.cache import checksum
+
+_RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
+#: Our temporary name, and that under which safetensors writes before.
+_TEMPORARY = re.compile(
+    r"([0-9a-f]{2})/\.(\1[0-9a-f]{30}\.[0-9a-f]{12}\.safetensors|tmp[0-9A-Za-z]{6})"
+)
+#: What a damaged file, header or entry of the header raises.
+_UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
+#: Seconds after which a temporary file is no longer being written: its writer was killed.
+ABANDONED = 3600.0
+
+
+class Entry(NamedTuple):
+    """A file of the store: ``size`` in bytes, ``age`` in seconds since it was written, and what
+    the record says of itself; of a file whose header cannot be read, None."""
+
+    path: Path
+    size: int
+    age: float
+    about: dict[str, Any] | None
+
+    @property
+    def kind(self) -> str:
+        """What sort of record it is: "damaged" if it cannot be read, "unknown" if it is older than
+        such words."""
+        return "damaged" if self.about is None else str(self.about.get("kind", "unknown"))
+
+
+def records(folder: Path) -> list[Entry]:
+    """The records in a folder, oldest first.
+
+    Raises:
+        HslError: there is no such folder.
+    """
+    found = [entry._replace(about=_about(entry.path)) for entry in _files(folder, _RECORD)]
+    return sorted(found, key=lambda entry: -entry.age)
+
+
+def leftovers(folder: Path) -> list[Entry]:
+    """What killed writers left behind.
+
+    Raises:
+        HslError: there is no such folder.
+    """
+    return [entry for entry in _files(folder, _TEMPORARY) if entry.age > ABANDONED]
+
+
+def damage(path: Path) -> str | None:
+    """What is wrong with a record, which is read as a whole; None if it is sound. Values are
+    compared with their checksum, if the record has one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get("hsl")
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        sound = said is None or json.loads(said)["crc32"] == checksum(tensors)
+    except FileNotFoundError:
+        return None  # pruned meanwhile by another process
+    except _UNREADABLE as error:
+        return str(error).partition("\n")[0]
+    return None if sound else "its values are not those that were written"
+
+
+def surplus(entries: list[Entry], most: float) -> list[Entry]:
+    """The oldest of ``entries``, by ``records``, without which the others have at most ``most``
+    bytes."""
+    total, found = sum(entry.size for entry in entries), []
+    for entry in entries:
+        if total <= most:
+            break
+        total -= entry.size
+        found.append(entry)
+    return found
+
+
+def _files(folder: Path, name: re.Pattern[str]) -> Iterator[Entry]:
+    """The files of that name: nothing else in the folder is touched."""
+    if not folder.is_dir():
+        raise HslError(f"{folder}: no such folder; give the one that was a method's cache")
+    now = time.time()
+    for path in folder.glob("??/*"):
+        if name.fullmatch(path.relative_to(folder).as_posix()):
+            try:
+                status = path.stat()
+            except FileNotFoundError:  # pruned meanwhile by another process
+                continue
+            yield Entry(path, status.st_size, now - status.st_mtime, None)
+
+
+def _about(path: Path) -> dict[str, Any] | None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            said = json.loads((file.metadata() or {}).get("hsl", "{}"))
+        return dict(said.get("about", {}))
+    except _UNREADABLE:
+        return None
