@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,9 @@ from jsonargparse import Namespace
 
 from hsl import train
 from hsl.backbones import SOURCES
+from hsl.data.texts import source_and_target
 from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.losses import DirectionalClipLoss
 from hsl.methods.asyrp import Asyrp
 from hsl.methods.linear import Linear
 from runs import saved_backbone
@@ -111,6 +115,41 @@ def test_the_papers_optimiser_is_built(tmp_path: Path, monkeypatch) -> None:
     assert isinstance(optimizer, torch.optim.SGD) and optimizer.param_groups[0]["lr"] == 0.5
     assert (scheduler.step_size, scheduler.gamma) == (20, 0.9)
     assert cli.model.t_start is None and cli.model.l1_weight == 3.0
+
+
+PRESETS = {"celeba": "CelebA_HQ", "church": "church_outdoor", "bedroom": "bedroom",
+           "afhq": "AFHQ dog", "metfaces": "MetFaces"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_interval_of_a_data_set_goes_with_the_paper(name: str, tmp_path, monkeypatch) -> None:
+    backbone = saved_backbone(tmp_path / "backbone")
+    paths = [CONFIGS / "method" / f"{stem}.yaml" for stem in ("asyrp_paper", f"asyrp_{name}")]
+    arguments = [f"--model.init_args.backbone={backbone}", "--wandb=disabled",
+                 "--model.init_args.clip=toyfaces/guide", "--model.init_args.templates=['a {}']",
+                 "--intervals.distance=toyfaces", f"--runs={tmp_path / 'runs'}"]  # fmt: skip
+    # the bundled CLIP does not know the words
+    monkeypatch.setattr(DirectionalClipLoss, "__init__", lambda *a: torch.nn.Module.__init__(a[0]))
+    method = stop_at("_run_subcommand", ["fit", *options(*paths), *arguments], monkeypatch).model
+    wanted = yaml.safe_load(paths[1].read_text())["model"]["init_args"]
+    assert method.source_and_target == source_and_target(wanted["attribute"])
+    assert (method.t_edit, method.t_boost) == (wanted["t_edit"], wanted["t_boost"])
+    assert method.l1_weight == 3.0 and list(method.directions) == [wanted["attribute"]]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_interval_of_a_data_set_is_the_recorded_one(name: str, golden_dir) -> None:
+    path = golden_dir("asyrp") / "auto_timesteps.json"
+    if not path.exists():
+        pytest.skip("no recorded timesteps")
+    recorded = json.loads(path.read_text())["datasets"][PRESETS[name]]
+    text = (CONFIGS / "method" / f"asyrp_{name}.yaml").read_text()
+    wanted = yaml.safe_load(text)["model"]["init_args"]
+    assert wanted["t_edit"] == recorded["t_edit"]["0.90"]
+    assert wanted["t_boost"] == recorded["t_boost"]["xt_table_th1.2"]
+    (table,) = re.findall(r"^# (\d+ at 1, .*)\.$", text, flags=re.MULTILINE)
+    for t, cosine in (entry.split(" at ") for entry in table.split(", ")):
+        assert int(t) == recorded["t_edit"][f"{float(cosine):.2f}"]
 
 
 @pytest.mark.parametrize("name", ["svm", "probe", "mean", "ridge", "boundary_paper"])

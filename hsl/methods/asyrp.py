@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from hsl.backbones import Tap
-from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
+from hsl.data.texts import source_and_target
+from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.directions import Direction, ImplicitFunction
 from hsl.encoders.clip import Clip
 from hsl.errors import HslError
@@ -52,9 +53,10 @@ class Asyrp(Method):
     trajectory's P_t (facts in the paper's eq. 6 and appendix; the cosine as released).
 
     Args:
-        attribute: the name of the direction, and of the ToyFaces texts used by default.
-        source: text of what is there; None: ToyFaces' text for the attribute.
-        target: text of what is wanted; None: ToyFaces' text for the attribute.
+        attribute: the name of the direction, and of the texts used by default: ToyFaces' or,
+            by its name in Asyrp's released code, one of hsl/assets/texts.yaml.
+        source: text of what is there; None: the attribute's.
+        target: text of what is wanted; None: the attribute's.
         templates: sentences with one ``{}``; ``imagenet``: the 80 that CLIP was published with;
             None: ToyFaces'.
         clip: a guide for `Clip.load`.
@@ -102,10 +104,11 @@ class Asyrp(Method):
             backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap
         )
         self.automatic_optimization = False
-        if (source is None or target is None) and attribute not in TEXTS:
-            raise HslError(f"{attribute}: give source and target texts; known: {', '.join(TEXTS)}")
-        self.source = TEXTS[attribute][0] if source is None else source
-        self.target = TEXTS[attribute][1] if target is None else target
+        if source is None or target is None:
+            known = source_and_target(attribute)
+            source = known[0] if source is None else source
+            target = known[1] if target is None else target
+        self.source, self.target = source, target
         self.attribute, self.clip_name = attribute, clip
         self.clip = Clip.load(clip, antialias=antialias)
         self.clip_key = key_of(antialias, *self.clip.state_dict().values())
