@@ -9,17 +9,27 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from hsl.backbones import Backbone, Bottleneck
-from hsl.directions import Boundary, Direction
 from hsl.errors import HslError
+from hsl.injection import Edit, Injection, inject
 
-Injection = Literal["asymmetric", "symmetric", "replaced"]
-INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced")
+__all__ = [
+    "Edit",
+    "Injection",
+    "Noise",
+    "SeededNoise",
+    "Step",
+    "invert",
+    "last",
+    "learned_sigma",
+    "predicted_x_0",
+    "reverse",
+]
 
 
 class Step(NamedTuple):
@@ -64,82 +74,6 @@ class SeededNoise:
             generator = torch.Generator().manual_seed(mixed)
             rows.append(torch.randn(like.shape[1:], generator=generator))
         return torch.stack(rows).to(like)
-
-
-@dataclass(frozen=True)
-class Edit:
-    """A direction and how it is put to work.
-
-    Args:
-        direction: what is added.
-        strength: its factor: a number, or one per image ``[B]``.
-        t_edit: steps with t >= t_edit are edited ...
-        t_boost: ... and steps with t < t_boost are stochastic (eta = 1): quality boosting.
-        t_start: steps with t > t_start are not edited; None: all from T are.
-        injection: ``asymmetric`` (Asyrp): into P_t alone, D_t keeps the unedited eps;
-            ``symmetric`` (Haas et al.): into both; ``replaced``: the direction's tensor takes
-            the place of h (a strength s blends (1 - s) h + s delta), in both. A direction in x
-            moves x_t itself, and so both; a `Boundary` does, and acts at its mixing step alone.
-
-    Raises:
-        HslError: thresholds out of order, or an unknown injection.
-    """
-
-    direction: Direction
-    strength: float | Tensor = 1.0
-    t_edit: int = 0
-    t_boost: int = 0
-    t_start: int | None = None
-    injection: Injection = "asymmetric"
-
-    def __post_init__(self) -> None:
-        if self.injection not in INJECTIONS:
-            raise HslError(f"injection {self.injection!r}: want one of {', '.join(INJECTIONS)}")
-        if self.injection == "replaced" and self.direction.space != "h":
-            raise HslError(f"only h can be replaced, not {self.direction.space}")
-        if self.t_edit < 0 or self.t_boost < 0:
-            raise HslError(f"t_edit={self.t_edit}, t_boost={self.t_boost}: want 0 or more")
-        if self.t_start is not None and self.t_start < self.t_edit:
-            raise HslError(f"t_start={self.t_start} is below t_edit={self.t_edit}: nothing to edit")
-
-    @classmethod
-    def of(
-        cls,
-        direction: Direction,
-        strength: float | Tensor | None = None,
-        steps: int | None = None,
-    ) -> "Edit":
-        """The edit that a saved direction was made for: interval, injection and, unless given,
-        strength are those in its file. Taken in another number of ``steps`` than it was trained
-        with, each step adds in proportion less or more (Kwon et al., released code).
-
-        Raises:
-            HslError: the direction does not say t_edit.
-        """
-        about = direction.about
-        if about.get("t_edit") is None:
-            raise HslError("this direction does not say t_edit: build an Edit by hand")
-        strength = about.get("strength", 1.0) if strength is None else strength
-        return cls(
-            direction,
-            strength * (about["steps"] / steps if steps and about.get("steps") else 1.0),
-            about["t_edit"],
-            about.get("t_boost") or 0,
-            about.get("t_start"),
-            about.get("injection", "asymmetric"),
-        )
-
-    def acts(self, t: int) -> bool:
-        """Whether step ``t`` is edited: t_edit <= t <= t_start; by a boundary, its mixing step."""
-        inside = t >= self.t_edit and (self.t_start is None or t <= self.t_start)
-        if inside and isinstance(self.direction, Boundary):
-            return t == self.direction.timesteps[self.direction.row()]
-        return inside
-
-    def change(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
-        """Strength times the direction, ``[B, ...]``."""
-        strength = torch.as_tensor(self.strength, dtype=x.dtype, device=x.device)
-        return strength.reshape(-1, 1, 1, 1) * self.direction(b, x, t)
 
 
 def predicted_x_0(x: Tensor, eps: Tensor, a: float) -> Tensor:
@@ -252,7 +186,7 @@ def reverse(
         a, a_next = backbone.schedule.alpha_bar(t), backbone.schedule.alpha_bar(t_next)
         b = backbone.encode(x, t)
         if edit is not None and edit.acts(t):
-            x, b, eps, eps_p = _edited(backbone, x, b, t, edit)
+            x, b, eps, eps_p = inject(backbone, x, b, t, edit)
             out = None
         else:
             out = backbone.output(b)
@@ -260,7 +194,8 @@ def reverse(
         p = predicted_x_0(x, eps_p, a)
         share = 1.0 if t < t_boost else share
         sigma = share * ((1 - a / a_next) * (1 - a_next) / (1 - a)) ** 0.5
-        x_next = a_next**0.5 * p + (1 - a_next - sigma**2) ** 0.5 * eps
+        factor = edit.dt_lambda if edit is not None and t >= edit.dt_end else 1.0
+        x_next = a_next**0.5 * p + factor * (1 - a_next - sigma**2) ** 0.5 * eps
         if sigma > 0:
             if noise is None:
                 raise HslError(f"t={t} is stochastic (eta or t_boost): give a noise")
@@ -288,37 +223,6 @@ def last(steps: Iterable[Step]) -> Tensor:
     if x is None:
         raise HslError("no steps: the grid is empty")
     return x
-
-
-def _edited(
-    backbone: Backbone, x: Tensor, b: Bottleneck, t: int, edit: Edit
-) -> tuple[Tensor, Bottleneck, Tensor, Tensor]:
-    """X, bottleneck, eps for D_t and eps for P_t of an edited step."""
-    if isinstance(edit.direction, Boundary):  # moves both, h being that of the moved x
-        x = edit.direction.move(x, "x", edit.strength)
-        b = backbone.encode(x, t)
-        edited = b._replace(h=edit.direction.move(b.h, "h", edit.strength))
-        eps = backbone.decode(edited)
-        return x, b, eps, eps
-    space = edit.direction.space
-    change = edit.change(b, x, t)
-    if space == "x":
-        x = x + change
-        b = backbone.encode(x, t)
-        eps = backbone.decode(b)
-        return x, b, eps, eps
-    asymmetric = edit.injection == "asymmetric"
-    if space == "eps":
-        eps = backbone.decode(b)
-        return x, b, eps if asymmetric else eps + change, eps + change
-    if edit.injection == "replaced":
-        strength = torch.as_tensor(edit.strength, dtype=x.dtype, device=x.device)
-        change = change - strength.reshape(-1, 1, 1, 1) * b.h
-    edited = b._replace(h=b.h + change)
-    if not asymmetric:
-        eps = backbone.decode(edited)
-        return x, b, eps, eps
-    return x, b, backbone.decode(b), backbone.decode(edited)
 
 
 def _check_grid(backbone: Backbone, grid: Sequence[int]) -> None:

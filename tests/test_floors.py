@@ -9,8 +9,8 @@ import pytest
 
 HSL = Path(__file__).resolve().parents[1] / "hsl"
 
-#: The floors, lowest first, as (number, names); on floors 1, 3 and 8 some modules stand on others
-#: of the same floor, so these have rows. A new module or package directly under hsl/ goes in here.
+#: The floors, lowest first, as (number, names); where modules stand on others of the same floor,
+#: these have rows. A new module or package directly under hsl/ goes in here.
 ROWS = (
     (1, "errors types"),
     (1, "schedule assets report progress"),
@@ -18,8 +18,9 @@ ROWS = (
     (2, "backbones encoders solvers data"),
     (3, "directions losses metrics"),
     (3, "boundaries"),
+    (4, "injection"),
     (4, "process"),
-    (5, "intervals latents pullback"),
+    (5, "intervals latents pullback explicit"),
     (6, "methods"),
     (7, "callbacks"),
     (8, "cli"),

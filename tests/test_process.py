@@ -1,11 +1,15 @@
 """Theorems about the process, on a random U-Net."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from hsl.backbones import Backbone
 from hsl.directions import ImplicitFunction, Shift
 from hsl.errors import HslError
+from hsl.explicit import h_along, mean_delta_h
+from hsl.injection import INJECTIONS, Injection, slerp
 from hsl.process import Edit, SeededNoise, invert, last, predicted_x_0, reverse
 from tiny import backbone
 
@@ -182,3 +186,96 @@ def test_a_refined_inversion_is_the_reverse_process_backwards(net: Backbone) -> 
     assert errors == sorted(errors, reverse=True) and errors[-1] < 0.01 * errors[0]
     with pytest.raises(HslError):
         last(invert(net, x_0, grid, -1))
+
+
+# Content injection, and the other options of an edit
+
+
+def test_slerp_turns_h_and_keeps_its_length() -> None:
+    g = torch.Generator().manual_seed(0)
+    h, other = (torch.randn(2, 8, 4, 4, generator=g) for _ in range(2))
+    norm = h.flatten(1).norm(dim=1)
+
+    def angle(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1).acos()
+
+    for share in (0.0, 0.3, 1.0):
+        turned = slerp(h, 5 * other, torch.tensor(share))
+        assert torch.allclose(turned.flatten(1).norm(dim=1), norm, rtol=1e-5)
+        expected = (1 - share) * angle(h, other)
+        assert torch.allclose(angle(turned, other), expected, atol=1e-3)
+    assert slerp(h, -h, torch.tensor(0.3)).isfinite().all()
+    assert torch.allclose(slerp(h, 2 * h, torch.tensor(0.3)), h, atol=1e-5)
+
+
+def test_content_of_an_image_is_injected(net: Backbone) -> None:
+    """Share 0 changes nothing; share 1 puts the content's h, at the length of h, into P_t alone."""
+    grid, content = net.schedule.grid(5), h_along(net, x_of(1, seed=8), net.schedule.grid(5))
+    assert content.timesteps == grid[:-1]
+    plain = last(reverse(net, x_of(2), grid))
+    still = last(reverse(net, x_of(2), grid, Edit(content, 0.0, injection="slerp")))
+    assert torch.allclose(still, plain, atol=1e-4)
+    step = next(reverse(net, x_of(2), grid[:2], Edit(content, 1.0, injection="slerp")))
+    c = content.delta[1]
+    h = c * step.b.h.flatten(1).norm(dim=1)[:, None, None, None] / c.norm()
+    p = predicted_x_0(step.x, net.decode(step.b._replace(h=h)), net.schedule.alpha_bar(step.t))
+    assert torch.allclose(step.p, p, atol=1e-4)
+    assert torch.equal(step.eps, net.decode(step.b))
+
+
+@pytest.mark.parametrize("injection", INJECTIONS)
+def test_outside_a_mask_h_is_what_it_was(net: Backbone, injection: Injection) -> None:
+    mask = torch.zeros(4, 4, dtype=torch.bool)
+    mask[1:3, 2] = True
+    edit = Edit(shift(), 0.5, injection=injection, mask=mask)
+    b = net.encode(x_of(2), 500)
+    h = edit.h(b, x_of(2), 500)
+    assert torch.allclose(h[..., ~mask], b.h[..., ~mask], atol=1e-6)
+    assert (h - b.h)[..., mask].abs().amin() > 0
+    everywhere = Edit(shift(), 0.5, injection=injection, mask=torch.ones_like(mask))
+    whole = Edit(shift(), 0.5, injection=injection).h(b, x_of(2), 500)
+    assert torch.allclose(everywhere.h(b, x_of(2), 500), whole, atol=1e-6)
+
+
+def test_dt_lambda_scales_the_direction_of_the_first_steps(net: Backbone) -> None:
+    grid = net.schedule.grid(5)
+    edit = Edit(shift(), dt_lambda=0.9, dt_end=700)
+    for step in reverse(net, x_of(1), grid, edit):
+        a = net.schedule.alpha_bar(step.t_next)
+        factor = 0.9 if step.t >= 700 else 1.0
+        expected = a**0.5 * step.p + factor * (1 - a) ** 0.5 * step.eps
+        assert torch.allclose(step.x_next, expected, atol=1e-5)
+
+
+def test_mean_delta_h_is_a_mean_over_images_along_their_edits(net: Backbone) -> None:
+    torch.manual_seed(0)
+    grid, x = net.schedule.grid(6), x_of(3)
+    edit = Edit(ImplicitFunction.for_backbone(net), 0.7, t_edit=300, t_start=900)
+    found = mean_delta_h(net, x, grid, edit, batch=2)
+    assert found.timesteps == [399, 599, 799]
+    rows = [
+        edit.direction(s.b, s.x, s.t).mean(0) for s in reverse(net, x, grid, edit) if edit.acts(s.t)
+    ]
+    assert torch.allclose(found.delta, torch.stack(rows[::-1]), atol=1e-5)
+    one = mean_delta_h(net, x, grid, edit, per_timestep=False)
+    assert torch.allclose(one.delta, found.delta.mean(0), atol=1e-6)
+    moved = last(reverse(net, x, grid, replace(edit, direction=one)))
+    assert not torch.allclose(moved, last(reverse(net, x, grid)), atol=1e-3)
+
+
+def test_what_has_no_mean_or_content_is_refused(net: Backbone) -> None:
+    with pytest.raises(HslError, match="0 edited timesteps"):
+        mean_delta_h(net, x_of(1), [0, 100], Edit(shift(), t_edit=500))
+    with pytest.raises(HslError, match="0 images"):
+        mean_delta_h(net, x_of(0), [0, 100], Edit(shift()))
+    with pytest.raises(HslError, match="one image"):
+        h_along(net, x_of(2), [0, 100])
+    eps = Shift(x_of(1)[0], space="eps")
+    for wrong in (
+        {"direction": eps, "injection": "slerp"},
+        {"direction": eps, "h_factor": 0.5},
+        {"direction": eps, "mask": torch.ones(4, 4, dtype=torch.bool)},
+        {"injection": "slerp", "h_factor": 0.5},
+    ):
+        with pytest.raises(HslError):
+            Edit(**({"direction": shift()} | wrong))

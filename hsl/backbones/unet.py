@@ -184,6 +184,13 @@ class Backbone(nn.Module):
         return int(self.unet.time_embedding.linear_2.out_features)
 
     @property
+    def family(self) -> Literal["ddpm", "adm"]:
+        """Which of the two designs it has, ``adm`` if it predicts its variance or its timestep
+        scales and shifts a norm; Asyrp's implicit functions differ accordingly."""
+        scaled = self.unet.config.resnet_time_scale_shift == "scale_shift"
+        return "adm" if scaled or self.learned_variance else "ddpm"
+
+    @property
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.unet.parameters()).device
