@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.functional import cosine_similarity, normalize
 
@@ -36,15 +37,24 @@ class DirectionalClipLoss(nn.Module):
         source: text of what is there, e.g. ``face``.
         target: text of what is wanted, e.g. ``smiling face``.
         templates: sentences with one ``{}``.
+        as_released: compare all images of a batch with the source of its last one, as Asyrp's
+            training does (``diffusion_latent.py``, 264 and 343); right is each with its own. Of a
+            batch of one they are the same.
 
     Raises:
         HslError: a judge is given, the texts are alike, or their cosine is not positive.
     """
 
     def __init__(
-        self, clip: ImageTextEncoder, source: str, target: str, templates: Sequence[str] = ("{}",)
+        self,
+        clip: ImageTextEncoder,
+        source: str,
+        target: str,
+        templates: Sequence[str] = ("{}",),
+        as_released: bool = False,
     ) -> None:
         super().__init__()
+        self.as_released = as_released
         require_guide(clip, "directional CLIP loss")
         if not templates or not all("{}" in template for template in templates):
             raise HslError("templates: want at least one, each with {} for the text")
@@ -76,6 +86,7 @@ class DirectionalClipLoss(nn.Module):
             images: edited, ``[B, 3, S, S]`` in [-1, 1].
             source_features: `features` of each image's own source, ``[B, E]``.
         """
+        source_features = source_features[-1:] if self.as_released else source_features
         change = self.features(images) - source_features
         change = change / (change.norm(dim=1, keepdim=True) + 1e-7)
         return 1 - cosine_similarity(change, self.direction[None], dim=1, eps=1e-8)  # type: ignore[index]
@@ -85,3 +96,46 @@ def log_directional(l_dir: Tensor) -> Tensor:
     """Asyrp's L_clip = -log((2 - mean L_dir) / 2), a scalar: infinite slope at the worst image,
     flat at the best."""
     return -torch.log((2 - l_dir.mean()) / 2)
+
+
+class BatchMean:
+    """Means over a batch that is spread over ranks, in which repeated images weigh nothing.
+
+    A loss that is no mean itself, such as `log_directional`, must see the mean of the whole batch;
+    and a sampler gives every rank as many images, some a second time where they do not divide.
+
+    Args:
+        index: of this rank's images, ``[B]``.
+        seen: indices of the epoch's images so far; those of the batch are added.
+    """
+
+    def __init__(self, index: Tensor, seen: set[int]) -> None:
+        self.ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        self.rows: list[int] | None = None
+        self.count = len(index)
+        if self.ranks == 1:
+            return
+        batches: list[list[int]] = [[] for _ in range(self.ranks)]
+        dist.all_gather_object(batches, index.tolist())
+        self.count = 0
+        for rank, batch in enumerate(batches):
+            rows = []
+            for i, image in enumerate(batch):
+                if image not in seen:
+                    rows.append(i)
+                seen.add(image)
+            self.count += len(rows)
+            if rank == dist.get_rank():
+                self.rows = rows
+
+    def __call__(self, values: Tensor) -> Tensor:
+        """The mean of ``values [B, ...]``, the same on all ranks. The average of the ranks'
+        gradients, which DDP takes, is its gradient."""
+        if self.rows is None:
+            return values.mean()
+        local = values[self.rows].sum()
+        total = local.detach().clone()
+        dist.all_reduce(total)
+        # the value of the sum over ranks, with this rank's gradient, which averaging divides
+        total = total + self.ranks * (local - local.detach())
+        return total / (max(self.count, 1) * values[0].numel())

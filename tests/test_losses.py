@@ -62,6 +62,12 @@ def test_each_image_has_its_own_source() -> None:
     assert swapped.tolist() == pytest.approx([1.0, 1.0], abs=1e-3)
 
 
+def test_as_released_all_images_have_the_last_ones_source() -> None:
+    released = DirectionalClipLoss(Linear(), "face", "smile", as_released=True)
+    features = released.features(image_of(torch.stack([TARGET, SOURCE])))
+    assert released(image_of(TARGET[None]), features).tolist() == pytest.approx([0.0], abs=1e-3)
+
+
 def test_templates_are_averaged_as_unit_features() -> None:
     texts = {"face": SOURCE, "smile": TARGET, "a face": 5 * SOURCE, "a smile": 9 * TARGET,
              "b face": TARGET, "b smile": torch.tensor([0.0, 0, 3, 0])}  # fmt: skip

@@ -1,4 +1,4 @@
-"""One rank and two give the same edits and the same figures."""
+"""One rank and two give the same edits, the same figures and the same training."""
 
 import json
 import sys
@@ -31,17 +31,16 @@ def run(folder: Path, backbone: str, ranks: int) -> None:
     spread = {"devices": ranks, "strategy": "ddp" if ranks > 1 else "auto"}
     method, alike = starting(backbone), trainer(folder, Kept(), **spread)
     alike.test(method, datamodule=faces(FACES, batch_size=2), verbose=False)
-    alike.fit(method, datamodule=faces(4, batch_size=4 // ranks))
+    alike.fit(method, datamodule=faces(FACES, batch_size=4 // ranks))  # batches of four and one
     if alike.is_global_zero:
         torch.save(method.directions.state_dict(), folder / "directions.pt")
 
 
 def starting(backbone: str) -> Asyrp:
-    """The method that every rank starts from. Its L1 alone trains: the mean over ranks of
-    -log((2 - mean L_dir) / 2) is not that of the whole batch."""
+    """The method that every rank starts from."""
     torch.manual_seed(0)
     sgd = partial(torch.optim.SGD, lr=0.1)
-    return asyrp(backbone, zero_init=False, clip_weight=0.0, optimizer=sgd)
+    return asyrp(backbone, zero_init=False, optimizer=sgd)
 
 
 @pytest.fixture(scope="module")

@@ -66,6 +66,8 @@ class ImplicitFunction(Direction):
             final_layer = nn.Conv2d(channels, channels, 1)
             # the dropout of rate 0 keeps the released files' numbering
             self.out_layers = nn.Sequential(norm, nn.SiLU(), nn.Dropout(0.0), final_layer)
+        if ignore_timesteps:  # DDP waits for the gradient of all that may have one
+            (self.temb_proj if family == "ddpm" else self.emb_layers).requires_grad_(False)
         if zero_init:
             nn.init.zeros_(final_layer.weight)
             nn.init.zeros_(final_layer.bias)  # type: ignore[arg-type]

@@ -15,14 +15,17 @@ from torch.optim import Optimizer
 from hsl.backbones import Tap
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces.captions import TEMPLATES
-from hsl.directions import Direction, ImplicitFunction
+from hsl.directions import Direction, ImplicitFunction, Shift
 from hsl.encoders.clip import Clip
 from hsl.errors import HslError
-from hsl.losses import DirectionalClipLoss, log_directional
+from hsl.losses import BatchMean, DirectionalClipLoss, log_directional
 from hsl.methods.base import Method
 from hsl.process import Edit, Injection, reverse
 from hsl.store import key_of
 from hsl.types import Batch
+
+Kind = Literal["implicit", "shift", "global", "eps"]
+KINDS: tuple[Kind, ...] = ("implicit", "shift", "global", "eps")
 
 
 def adam(parameters: object) -> Optimizer:
@@ -46,7 +49,8 @@ def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
 
 
 class Asyrp(Method):
-    """Trains one f_t for one attribute, one optimiser step per edited timestep.
+    """Trains one direction for one attribute, f_t by default, one optimiser step per edited
+    timestep.
 
     The loss at timestep t is ``clip_weight * -log((2 - L_dir) / 2) + l1_weight * cosine * L1``:
     L_dir between each image and its own edited P_t, L1 between the edited and the unedited
@@ -63,10 +67,19 @@ class Asyrp(Method):
         antialias: of its resizing; the released code had none.
         clip_weight: of the directional loss.
         l1_weight: of L1, before the cosine.
-        optimizer: of f_t's parameters.
+        optimizer: of the direction's parameters.
         lr_scheduler: stepped once per epoch.
-        family: of f_t's layers, see `ImplicitFunction`.
-        zero_init: start f_t from delta h = 0.
+        direction: ``implicit``: f_t; ``shift``: a tensor delta h_t for each timestep; ``global``:
+            one delta h for all; ``eps``: a tensor for each timestep that is added to eps instead,
+            the paper's comparison. (The released code never adds the tensors that it trains, so
+            that they stay as they are; see `Edit`.)
+        family: of f_t's layers, see `ImplicitFunction`; None: the backbone's.
+        zero_init: start from delta h = 0. Else, as released: f_t from PyTorch's defaults, tensors
+            from a normal distribution of standard deviation 0.2.
+        ignore_timesteps: f_t does not see the timestep.
+        as_released: a batch's images are compared with the last one's source, and shrunk without
+            antialiasing; see `DirectionalClipLoss`. The rest of the released training has options
+            of its own: ``refine`` 0, ``zero_init`` false, ``t_start`` none, and the optimiser.
         t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
             what is decided before the parts of a face are.
         backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap: see `Method`.
@@ -87,8 +100,11 @@ class Asyrp(Method):
         l1_weight: float = 10.0,
         optimizer: OptimizerCallable = adam,
         lr_scheduler: LRSchedulerCallable = decay,
-        family: Literal["ddpm", "adm"] = "ddpm",
+        direction: Kind = "implicit",
+        family: Literal["ddpm", "adm"] | None = None,
         zero_init: bool = True,
+        ignore_timesteps: bool = False,
+        as_released: bool = False,
         backbone: str = "toyfaces",
         steps: int = 40,
         t_edit: int | None = None,
@@ -110,14 +126,24 @@ class Asyrp(Method):
             target = known[1] if target is None else target
         self.source, self.target = source, target
         self.attribute, self.clip_name = attribute, clip
+        antialias = antialias and not as_released
         self.clip = Clip.load(clip, antialias=antialias)
         self.clip_key = key_of(antialias, *self.clip.state_dict().values())
-        self.loss = DirectionalClipLoss(self.clip, self.source, self.target, _sentences(templates))
+        self.loss = DirectionalClipLoss(
+            self.clip, self.source, self.target, _sentences(templates), as_released
+        )
         self.clip_weight, self.l1_weight = clip_weight, l1_weight
         self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
-        self.directions[attribute] = ImplicitFunction.for_backbone(
-            self.backbone, family=family, zero_init=zero_init
-        )
+        if direction == "implicit":
+            self.directions[attribute] = ImplicitFunction.for_backbone(
+                self.backbone,
+                family=family or self.backbone.family,
+                zero_init=zero_init,
+                ignore_timesteps=ignore_timesteps,
+            )
+        else:
+            self.directions[attribute] = self._tensors(direction, zero_init)
+        self._seen: set[int] = set()
 
     @property
     def cosine(self) -> float:
@@ -152,19 +178,24 @@ class Asyrp(Method):
         edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
         steps = reverse(self.backbone, x, self.edited_grid, edit)
         totals = torch.zeros(3, device=images.device)
+        mean = BatchMean(batch.index, self._seen)
         for step, p in zip(steps, unedited, strict=True):
-            l_dir = self.loss(self.backbone.image(step.p), features)
-            l1 = (step.p - p).abs().mean()
+            l_dir = mean(self.loss(self.backbone.image(step.p), features))
+            l1 = mean((step.p - p).abs())
             loss = self.clip_weight * log_directional(l_dir)
             loss = loss + self.l1_weight * self.cosine * l1
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
-            totals += torch.stack([loss.detach(), l_dir.detach().mean(), l1.detach()])
+            totals += torch.stack([loss, l_dir, l1]).detach()
         means = totals / len(self.edited_grid)
         names = ("train/loss", "train/l_dir", "train/l1")
         self.log_dict(dict(zip(names, means, strict=True)), on_epoch=True, on_step=False,
-                      batch_size=len(images), sync_dist=True, prog_bar=True)  # fmt: skip
+                      batch_size=mean.count, sync_dist=True, prog_bar=True)  # fmt: skip
+
+    def on_train_epoch_start(self) -> None:
+        """No image has been seen in this epoch."""
+        self._seen.clear()
 
     def on_train_epoch_end(self) -> None:
         """One step of the learning rate's schedule."""
@@ -182,9 +213,21 @@ class Asyrp(Method):
         }
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """The optimiser of f_t's parameters and its schedule."""
+        """The optimiser of the direction's parameters and its schedule."""
         optimizer = self.make_optimizer(self.directions.parameters())
         return [optimizer], [self.make_scheduler(optimizer)]
+
+    def _tensors(self, kind: Kind, zero_init: bool) -> Shift:
+        """The `Shift` of a kind of direction, for the timesteps that may be edited."""
+        if kind not in KINDS:
+            raise HslError(f"direction {kind!r}: want one of {', '.join(KINDS)}")
+        size = int(self.backbone.unet.config.sample_size)
+        shape = self.backbone.h_shape if kind != "eps" else (self.backbone.channels, size, size)
+        t_edit, t_start = self.t_edit or 0, self.grid[-1] if self.t_start is None else self.t_start
+        timesteps = None if kind == "global" else [t for t in self.grid if t_edit <= t <= t_start]
+        rows = () if timesteps is None else (len(timesteps),)
+        delta = torch.randn(*rows, *shape) * (0.0 if zero_init else 0.2)
+        return Shift(delta, timesteps, "eps" if kind == "eps" else "h")
 
     def _source(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What depends on the image alone: x at the first edited step ``[B, C, s, s]``, the

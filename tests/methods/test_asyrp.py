@@ -1,6 +1,7 @@
 """Asyrp's training: what moves, in which order, against which source."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -172,6 +173,7 @@ def test_bad_choices_are_refused(folder: str) -> None:
         ({"target": "face"}, "alike"),
         ({"backbone": "nowhere/at/all"}, "nowhere/at/all"),
         ({"family": "vit"}, "vit"),
+        ({"direction": "sideways"}, "sideways"),
     ):
         with pytest.raises(HslError, match=message) as error:
             asyrp(**({"backbone": folder} | wrong))
@@ -182,6 +184,58 @@ def test_an_interval_without_timesteps_is_refused(folder: str) -> None:
     for interval in ({"t_edit": 850, "t_start": 950}, {"t_edit": 600, "t_start": 500}):
         with pytest.raises(HslError, match="t_start"):
             _ = asyrp(folder, **interval).edited_grid
+
+
+@pytest.mark.parametrize("kind", ["shift", "global", "eps"])
+def test_tensors_train_too(folder: str, tmp_path: Path, kind: str) -> None:
+    """From delta = 0, at the edited timesteps alone; and then images change towards the text."""
+    method = asyrp(folder, direction=kind, l1_weight=0.0, t_start=900,
+                   optimizer=partial(torch.optim.Adam, lr=0.1))  # fmt: skip
+    shift = method.directions["Smiling"]
+    assert shift.timesteps == (None if kind == "global" else EDITED[:0:-1])
+    assert not shift.delta.any() and shift.space == ("eps" if kind == "eps" else "h")
+    images = faces(4).faces("train").images
+    losses = []
+    for epochs in (0, 3):
+        if epochs:
+            fit(method, tmp_path, epochs=epochs)
+        features, edit = method.loss.features(images), method.edit("Smiling")
+        with torch.no_grad():
+            steps = reverse(
+                method.backbone, method.x_T(images), method.grid, replace(edit, t_boost=0)
+            )
+            p = [step.p for step in steps if edit.acts(step.t)]
+        losses.append(float(method.loss(torch.cat(p), features.repeat(len(p), 1)).mean()))
+    assert bool(shift.delta.detach().flatten(1).any(1).all())
+    assert losses[1] < losses[0] - 0.02
+
+
+def test_tensors_start_as_released_where_not_from_zero(folder: str) -> None:
+    torch.manual_seed(0)
+    shift = asyrp(folder, direction="shift", zero_init=False).directions["Smiling"]
+    assert float(shift.delta.std()) == pytest.approx(0.2, rel=0.05)
+
+
+def test_the_backbones_family_is_that_of_f(folder: str) -> None:
+    net = asyrp(folder).backbone
+    for learned, scaling, family in (
+        (False, "default", "ddpm"), (True, "default", "adm"), (False, "scale_shift", "adm")
+    ):  # fmt: skip
+        net.learned_variance = learned
+        net.unet.register_to_config(resnet_time_scale_shift=scaling)
+        assert net.family == family
+    assert asyrp(folder).directions["Smiling"].arguments["family"] == "ddpm"
+    assert asyrp(folder, family="adm").directions["Smiling"].arguments["family"] == "adm"
+
+
+def test_without_the_timestep_its_weights_stay(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder, ignore_timesteps=True)
+    before = {k: v.clone() for k, v in method.directions.state_dict().items()}
+    fit(method, tmp_path)
+    after = method.directions.state_dict()
+    still = {k for k, v in after.items() if torch.equal(v, before[k])}
+    assert {k for k in still if "temb" in k} == {k for k in after if "temb" in k} != set()
+    assert any("conv" in k for k in after.keys() - still)
 
 
 @pytest.mark.parametrize("tap", ["before", "middle"])
