@@ -1,6 +1,8 @@
 """``python -m hsl.study latents``: are inverted latents standard Gaussian, as sampled ones are?
-
 And where on the way to noise would the mixing step be?
+
+``python -m hsl.study profile``: how far are P_t and x_t from the image, and where do Asyrp's
+editing and boosting begin?
 """
 
 import argparse
@@ -18,11 +20,12 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from hsl import intervals
+from hsl import intervals, profile
 from hsl.backbones import Backbone, load
 from hsl.callbacks.common import in_pieces
 from hsl.data.items import collate
 from hsl.data.options import data_module
+from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
 from hsl.latents import LEVEL, class_distances, expected_cosine, summary
 from hsl.process import SeededNoise, invert, reverse
@@ -34,6 +37,21 @@ EXAMPLE = """examples:
   python -m hsl.study latents --out study
   python -m hsl.study latents --backbone celebahq --config configs/data/celebahq.yaml \\
       --accuracy runs/latest/accuracy.csv --device cuda
+  python -m hsl.study profile --images 64 --cosine 0.9 --out study
+  python -m hsl.study profile --backbone celebahq --config configs/data/celebahq.yaml \\
+      --distance lpips/alex --steps 1000 --name celebahq --device cuda
+  python -m hsl.study profile --tables study/celebahq
+"""
+LATENTS = """
+Compare sampled with inverted latents (and with images that the forward process made noisy,
+diffused) at every timestep: their norm, moments, normality, angles and smoothness (latents.csv,
+latents.png); and find the mixing step by total variation and radius, beside that by held-out
+accuracy (mixing.csv).
+"""
+PROFILE = """
+Measure the perceptual distances of P_t and x_t to the image by timestep; write them as four tables
+in the layout of Asyrp's and as a picture; print t_edit and t_boost, the editing strength and
+flexibility of that interval, and the quality deficiency that boosting makes up for.
 """
 _X_T = 1000  # the timestep whose noise is x_T, as in `python -m hsl.edit --seeds`
 _SHOWN = 8  # timesteps in the printed table, and its columns
@@ -44,62 +62,73 @@ ByTime = dict[int, Tensor]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a study; the exit status."""
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--backbone", default="toyfaces", help="name, folder, file or Hub id")
+    common.add_argument("--config", action="append", help="a YAML file with a part data")
+    common.add_argument("--images", type=int, default=96, help="the first of the training images")
+    common.add_argument("--steps", type=int, default=40, help="of inversion and sampling")
+    common.add_argument("--batch", type=int, default=16, help="images at once")
+    common.add_argument("--out", help="folder to write to (default: the verb)")
+    common.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    how: dict[str, Any] = {
+        "formatter_class": argparse.RawDescriptionHelpFormatter,
+        "exit_on_error": False,
+        "allow_abbrev": False,
+    }
     parser = argparse.ArgumentParser(
         prog="python -m hsl.study",
-        description="latents: compare sampled with inverted latents (and with images that the "
-        "forward process made noisy, diffused) at every timestep: their norm, moments, "
-        "normality, angles and smoothness (latents.csv, latents.png); and find the mixing step by "
-        "total variation and radius, beside that by held-out accuracy (mixing.csv).",
+        description="latents: compare sampled with inverted latents. profile: how far P_t and x_t "
+        "are from the image. VERB --help says more.",
         epilog=EXAMPLE + "\nAny other option is the data module's: --data.init_args.train 200",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        exit_on_error=False,
-        allow_abbrev=False,
+        **how,
     )
-    parser.add_argument("verb", nargs="?", choices=["latents"])
-    parser.add_argument("--backbone", default="toyfaces", help="name, folder, file or Hub id")
-    parser.add_argument("--config", action="append", help="a YAML file with a part data")
-    parser.add_argument("--images", type=int, default=96, help="the first of the training images")
-    parser.add_argument("--steps", type=int, default=40, help="of inversion and sampling")
-    parser.add_argument("--refine", type=int, default=1, help="0: the papers' inversion")
-    parser.add_argument("--seed", type=int, default=0, help="of the noise")
-    parser.add_argument("--batch", type=int, default=16, help="images at once")
-    parser.add_argument("--tv", type=float, default=0.25, help="mixed at this total variation")
-    parser.add_argument("--radius", type=float, default=0.01, help="mixed this near to sqrt(d)")
-    parser.add_argument("--accuracy", help="accuracy.csv of a run of a linear method")
-    parser.add_argument("--tolerance", type=float, default=0.02, help="of the accuracy")
-    parser.add_argument("--out", default="latents", help="folder to write to")
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB")
+    _latents_options(verbs.add_parser("latents", parents=[common], description=LATENTS, **how))
+    _profile_options(verbs.add_parser("profile", parents=[common], description=PROFILE, **how))
     try:
         options, rest = parser.parse_known_args(arguments)
         if options.verb is None:
-            raise HslError("give a verb: python -m hsl.study latents")
-        latents(options, rest)
+            raise HslError("give a verb: python -m hsl.study latents, or profile")
+        if options.images < 2 or options.batch < 1:
+            raise HslError("want --images of 2 or more, --batch of 1 or more")
+        options.out = Path(options.out or options.verb)
+        if options.out.exists() and not options.out.is_dir():
+            raise HslError(f"--out {options.out}: is a file; give a folder")
+        (latents if options.verb == "latents" else profile_of)(options, rest)
     except (HslError, argparse.ArgumentError, OSError) as error:
         print(f"hsl.study: {error}", file=sys.stderr)
         return 2
     return 0
 
 
+def _latents_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--refine", type=int, default=1, help="0: the papers' inversion")
+    parser.add_argument("--seed", type=int, default=0, help="of the noise")
+    parser.add_argument("--tv", type=float, default=0.25, help="mixed at this total variation")
+    parser.add_argument("--radius", type=float, default=0.01, help="mixed this near to sqrt(d)")
+    parser.add_argument("--accuracy", help="accuracy.csv of a run of a linear method")
+    parser.add_argument("--tolerance", type=float, default=0.02, help="of the accuracy")
+
+
+def _profile_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--distance", default="toyfaces", help="or lpips/alex, lpips/vgg, a file")
+    parser.add_argument("--cosine", type=float, default=1.0, help="of the texts of the edit")
+    parser.add_argument("--edit-threshold", type=float, help="of P_t (default: the distance's own)")
+    parser.add_argument("--boost-threshold", type=float, help="of x_t")
+    parser.add_argument("--as-released", action="store_true", help="P_t a timestep too high")
+    parser.add_argument("--name", default="profile", help="what the files' names begin with")
+    parser.add_argument("--tables", metavar="PREFIX", help="of tables to show instead of measuring")
+
+
 @torch.no_grad()
 def latents(options: argparse.Namespace, rest: list[str]) -> None:
     """Print tables, and write tables and a picture; the last line printed is the folder."""
-    if options.images < 2 or options.batch < 1 or options.refine < 0:
-        raise HslError("want --images of 2 or more, --batch of 1 or more, --refine of 0 or more")
+    if options.refine < 0:
+        raise HslError(f"--refine {options.refine}: want 0 or more")
     if not 0 < options.tv < 1 or not options.radius > 0 or not options.tolerance >= 0:
         raise HslError("want --tv between 0 and 1, --radius above 0, --tolerance not negative")
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise HslError(f"--out {out}: is a file; give a folder")
     accuracy = accuracy_curve(Path(options.accuracy)) if options.accuracy else {}
-    backbone = load(options.backbone)
-    try:
-        backbone.to(options.device)
-        grid = backbone.schedule.grid(options.steps)
-    except ValueError as error:
-        raise HslError(f"--steps: {error}") from error
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
-        reason = str(error).partition("\n")[0]
-        raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
+    backbone, grid = _backbone(options)
     batch, names = _images(options, rest, backbone.image_size)
     pieces = list(in_pieces(options.images, options.batch))
     x_0 = torch.cat([backbone.x_0(batch.image[p].to(options.device)).cpu() for p in pieces])
@@ -112,6 +141,7 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
     for kind, way in ways.items():  # one after the other: N images at all timesteps are large
         rows += [{"latents": kind, "t": t} | summary(x) for t, x in sorted(way().items())]
     mixed = mixing(backbone, x_0, batch.labels, names, accuracy, options)
+    out = options.out
     write_csv(out / "latents.csv", rows)
     write_csv(out / "mixing.csv", mixed)
     with replacing(out / "latents.png") as temporary:
@@ -121,6 +151,59 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
     print_table(f"{len(x_0)} latents of {x_0[0].numel()} dimensions", shown)
     print_table("mixing steps", mixed)
     print(out)
+
+
+def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
+    """Write tables of distances and a picture, and print the paper's quantities; the last line
+    printed is the folder."""
+    if Path(options.name).name != options.name:
+        raise HslError(f"--name {options.name}: want a name; --out is for the folder")
+    if not options.cosine > 0:
+        raise HslError(f"--cosine {options.cosine}: want a positive number")
+    own = not options.tables and not options.distance.startswith("lpips/")
+    edit, boost = (
+        (intervals.TOYFACES_EDIT_THRESHOLD, intervals.TOYFACES_BOOST_THRESHOLD)
+        if own
+        else (intervals.EDIT_THRESHOLD, intervals.BOOST_THRESHOLD)
+    )
+    edit = edit if options.edit_threshold is None else options.edit_threshold
+    boost = boost if options.boost_threshold is None else options.boost_threshold
+    if options.tables and rest:
+        raise HslError(f"{rest[0]}: unknown, or not needed with --tables")
+    if options.tables:
+        found, title = profile.read_tables(options.tables), Path(options.tables).name
+    else:
+        backbone, grid = _backbone(options)
+        images = _images(options, rest, backbone.image_size)[0].image
+        distance = PerceptualDistance.load(options.distance).to(backbone.device)
+        found = profile.measure(
+            backbone, grid, images, distance, options.batch, options.as_released
+        )
+        title = f"{backbone.name}: {len(images)} images, {len(grid)} steps, {options.distance}"
+        # before a threshold that is not reached ends the job
+        profile.write_tables(options.out / options.name, found)
+    t_edit = intervals.t_edit(found.mean, options.cosine, edit)
+    t_boost = intervals.t_boost(found.mean, boost)
+    picture = profile.draw(found, (edit * options.cosine, boost), t_edit, t_boost, title)
+    with replacing(options.out / f"{options.name}.png") as temporary:
+        picture.savefig(temporary)
+    print_table(title, profile.rows(found, _SHOWN))
+    print_table("the interval", profile.summary(found.mean, t_edit, t_boost))
+    print(options.out)
+
+
+def _backbone(options: argparse.Namespace) -> tuple[Backbone, list[int]]:
+    """The backbone on its device, and the timesteps."""
+    backbone = load(options.backbone)
+    try:
+        backbone.to(options.device)
+        grid = backbone.schedule.grid(options.steps)
+    except ValueError as error:
+        raise HslError(f"--steps: {error}") from error
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        reason = str(error).partition("\n")[0]
+        raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
+    return backbone, grid
 
 
 def _images(options: argparse.Namespace, rest: list[str], size: int) -> tuple[Batch, Sequence[str]]:

@@ -21,6 +21,7 @@ ROWS = (
     (4, "injection"),
     (4, "process"),
     (5, "intervals latents pullback explicit"),
+    (5, "profile"),
     (6, "methods"),
     (7, "callbacks"),
     (8, "cli"),

@@ -1,4 +1,5 @@
-"""``python -m hsl.study latents``: the same statistics at every timestep, for all three ways."""
+"""``python -m hsl.study``: latents, the same statistics at every timestep for all three ways; and
+the job that writes a perceptual profile."""
 
 import csv
 import math
@@ -10,8 +11,11 @@ from PIL import Image
 
 from hsl import intervals
 from hsl.backbones import load
+from hsl.encoders.perceptual import PerceptualDistance
+from hsl.intervals import Curves
 from hsl.latents import class_distances, summary
 from hsl.process import SeededNoise, invert, last, reverse
+from hsl.profile import Profile, measure, read_tables, write_tables
 from hsl.study import accuracy_curve, diffused, inverted, main, sampled
 from runs import faces, saved_backbone, saved_latent_backbone
 
@@ -160,7 +164,7 @@ def test_the_accuracy_curve(tmp_path: Path) -> None:
         ({"images": 1}, "--images of 2 or more"),
         ({"images": 13}, "there are 12 training images"),
         ({"batch": 0}, "--batch of 1 or more"),
-        ({"refine": -1}, "--refine of 0 or more"),
+        ({"refine": -1}, "--refine -1: want 0 or more"),
         ({"steps": 1}, "--steps: "),
         ({"steps": "many"}, "invalid int value"),
         ({"tv": 1}, "--tv between 0 and 1"),
@@ -193,6 +197,93 @@ def test_another_table_is_refused(folder: str, tmp_path: Path, capsys, text: str
     assert main(arguments(folder, tmp_path / "out", accuracy=path)) == 2
     err = capsys.readouterr().err
     assert str(path) in err and "accuracy" in err and err.count("\n") == 1
+
+
+# The profile
+
+LOW = {"edit-threshold": 1e-6, "boost-threshold": 1e-6}
+
+
+def profiled(folder: str, out: Path, **changed: object) -> list[str]:
+    return ["profile", *arguments(folder, out, **(LOW | changed))[1:]]
+
+
+def test_the_profile(folder: str, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    assert main(profiled(folder, out, name="tiny", batch=4)) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-1] == str(out)
+    assert "10 images, 6 steps, toyfaces" in " ".join(printed.split())
+    backbone, distance = load(folder), PerceptualDistance.load("toyfaces")
+    images = faces(12).faces("train").images[:10]
+    found, wanted = read_tables(out / "tiny"), measure(backbone, GRID, images, distance)
+    for curve, want in zip((*found.mean, *found.std), (*wanted.mean, *wanted.std), strict=True):
+        assert curve == pytest.approx(want, rel=1e-4, abs=1e-6)
+    t = {which: intervals.first_crossing(curve, 1e-6, which)
+         for which, curve in zip(("t_edit", "t_boost"), wanted.mean, strict=True)}  # fmt: skip
+    for words in (*(f"{which:<9}" for which in t), f"editing strength of [999, {t['t_edit']}]",
+                  f"quality deficiency at {t['t_boost']}"):  # fmt: skip
+        assert words in printed
+    with Image.open(out / "tiny.png") as picture:
+        assert picture.width > 800
+    tables = {f"tiny_LPIPS_distance_{end}.tsv" for end in ("x", "x_std", "x0_t", "x0_t_std")}
+    assert {p.name for p in out.iterdir()} == {"tiny.png", *tables}
+
+
+def test_the_profile_of_tables(folder: str, tmp_path: Path, capsys) -> None:
+    assert main(profiled(folder, tmp_path / "a")) == 0
+    measured = capsys.readouterr().out
+    tables = f"--tables={tmp_path / 'a' / 'profile'}"
+    given = [f"--{name}={value}" for name, value in LOW.items()]
+    assert main(["profile", tables, f"--out={tmp_path / 'b'}", *given]) == 0
+    shown = capsys.readouterr().out
+    rows = [line for line in measured.splitlines() if line.startswith("│")]
+    assert len(rows) > 8 and rows == [line for line in shown.splitlines() if line.startswith("│")]
+    assert [p.name for p in (tmp_path / "b").iterdir()] == ["profile.png"]
+    assert main(["profile", tables, f"--out={tmp_path / 'c'}", "--data.init_args.size=8"]) == 2
+    assert "not needed with --tables" in capsys.readouterr().err
+    assert main(["profile", f"--tables={tmp_path / 'absent'}", f"--out={tmp_path / 'c'}"]) == 2
+    assert "absent_LPIPS_distance_x0_t.tsv: no such table" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()
+
+
+def test_thresholds_are_those_of_the_distance(folder: str, tmp_path: Path, capsys) -> None:
+    (tmp_path / "a").mkdir()
+    curve = {0: 0.0, 100: 0.01, 200: 0.02, 300: 0.32, 400: 0.34, 500: 1.3}
+    write_tables(tmp_path / "a" / "x", Profile(Curves(curve, curve), Curves(curve, curve)))
+    assert main(["profile", f"--tables={tmp_path / 'a' / 'x'}", f"--out={tmp_path}"]) == 0
+    assert {"400", "500"} <= set(capsys.readouterr().out.split())  # 0.33 and 1.2
+    assert main(["profile", f"--tables={tmp_path / 'a' / 'x'}", f"--out={tmp_path}",
+                 "--cosine=0.9"]) == 0  # fmt: skip
+    assert "editing flexibility of [300, 0]" in capsys.readouterr().out
+
+
+def test_a_profile_that_crosses_nothing_keeps_its_tables(folder, tmp_path, capsys) -> None:
+    assert main(profiled(folder, tmp_path, **{"edit-threshold": 1e6})) == 2
+    err = capsys.readouterr().err
+    assert "t_edit: the curve never reaches" in err and "(0: " in err and err.count("\n") == 1
+    assert len(list(tmp_path.glob("*.tsv"))) == 4 and not list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"cosine": -0.5}, "--cosine -0.5: want"),
+        ({"distance": "absent"}, "absent"),
+        ({"distance": "lpips/odd"}, "lpips/odd"),
+        ({"images": 13}, "there are 12 training images"),
+        ({"name": "a/b"}, "--name a/b"),
+        ({"edit-threshold": "low"}, "invalid float value"),
+        ({"backbone": "absent/model"}, "absent/model"),
+        ({"tv": 1}, "tv"),
+    ],
+    ids=str,
+)
+def test_a_bad_profile_is_refused_in_one_line(folder, tmp_path, capsys, changed, message) -> None:
+    assert main(profiled(folder, tmp_path / "out", **changed)) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 1 and err[0].startswith("hsl.study: ") and message in err[0]
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_verb_and_data_are_needed(capsys) -> None:

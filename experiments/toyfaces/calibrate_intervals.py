@@ -15,11 +15,11 @@ from pathlib import Path
 import torch
 
 from hsl.backbones import load
-from hsl.callbacks.intervals import measure
 from hsl.data.toyfaces import SEEN, WORLDS, counterfactual, labels, render, sample
 from hsl.data.toyfaces.factors import COLUMN
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.intervals import EDIT_THRESHOLD, TOYFACES_BOOST_THRESHOLD, TOYFACES_EDIT_THRESHOLD
+from hsl.profile import measure
 from hsl.report import replacing
 
 T_BOOST = 167
@@ -41,7 +41,8 @@ def main() -> None:
         edited = render(counterfactual(without, **{name: 1}))
         means.append(float(distance(render(without), edited).mean()))
     quartile = float(torch.tensor(means).quantile(0.25))
-    curves = measure(backbone, backbone.schedule.grid(40), render(factors[: args.curves]), distance)
+    faces, grid = render(factors[: args.curves]), backbone.schedule.grid(40)
+    curves = measure(backbone, grid, faces, distance).mean
     below, above = (f(t for t in curves.x if side(t)) for f, side in (
         (max, lambda t: t <= T_BOOST), (min, lambda t: t > T_BOOST)))  # fmt: skip
     share = (T_BOOST - below) / (above - below)

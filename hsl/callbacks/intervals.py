@@ -1,16 +1,13 @@
 """Finds t_edit and t_boost from perceptual curves before training begins."""
 
 import lightning as L
-import torch
 
 from hsl import intervals
-from hsl.backbones import Backbone
-from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
+from hsl.callbacks.common import first_faces, method_of, run_folder
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
-from hsl.intervals import CurveMeans, Curves
-from hsl.process import invert
-from hsl.progress import track
+from hsl.intervals import Curves
+from hsl.profile import measure
 
 
 class Intervals(L.Callback):
@@ -54,7 +51,7 @@ class Intervals(L.Callback):
         else:
             images = first_faces(trainer, "train", self.images, method.device).image
             network = PerceptualDistance.load(self.distance).to(method.device)
-            curves = measure(method.backbone, method.grid, images, network)
+            curves = measure(method.backbone, method.grid, images, network).mean
             if trainer.is_global_zero:
                 folder = run_folder(trainer)
                 intervals.write_tsv(folder / "LPIPS_distance_x0_t.tsv", curves.p)
@@ -66,25 +63,3 @@ class Intervals(L.Callback):
         # the last digits of a mean differ between machines: all ranks take the first one's choice
         found = trainer.strategy.broadcast((method.t_edit, method.t_boost))
         method.t_edit, method.t_boost = found
-
-
-def measure(
-    backbone: Backbone,
-    grid: list[int],
-    images: torch.Tensor,
-    distance: PerceptualDistance,
-    batch: int = 16,
-) -> Curves:
-    """Mean distances to images ``[N, 3, S, S]`` of P_t and x_t at the timesteps of ``grid``.
-
-    P at t is predicted from x_t itself; the released tables keep it under the next key.
-    """
-    p_means, x_means = CurveMeans(), CurveMeans()
-    pieces = list(in_pieces(len(images), batch))
-    with torch.no_grad():
-        for piece in track(pieces, "perceptual curves", len(pieces)):
-            some = images[piece]
-            for step in invert(backbone, backbone.x_0(some), grid):
-                p_means.add(step.t, distance(backbone.image(step.p), some))
-                x_means.add(step.t_next, distance(backbone.image(step.x_next), some))
-    return Curves(p_means.mean(), x_means.mean())

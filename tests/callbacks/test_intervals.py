@@ -3,14 +3,12 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from hsl import intervals
 from hsl.callbacks import Intervals
-from hsl.callbacks.intervals import measure
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
-from hsl.process import invert
+from hsl.profile import measure
 from runs import asyrp, faces, saved_backbone, trainer
 
 TABLES = ("LPIPS_distance_x0_t.tsv", "LPIPS_distance_x.tsv")
@@ -28,22 +26,10 @@ def start(folder: str, path: Path, callback: Intervals, **arguments):
     return method
 
 
-def test_curves(folder: str) -> None:
-    method, distance = asyrp(folder), PerceptualDistance.load("toyfaces")
-    images = faces(3).faces("train").images
-    curves = measure(method.backbone, method.grid, images, distance, batch=2)
-    assert list(curves.p) == method.grid[:-1] and list(curves.x) == method.grid[1:]
-    with torch.no_grad():
-        for step in invert(method.backbone, images, method.grid):
-            p, x = distance(step.p, images).mean(), distance(step.x_next, images).mean()
-            assert curves.p[step.t] == pytest.approx(float(p), abs=1e-6)
-            assert curves.x[step.t_next] == pytest.approx(float(x), abs=1e-6)
-
-
 def test_thresholds_are_found_and_tables_written(folder: str, tmp_path: Path) -> None:
     probe = asyrp(folder)
     images, distance = faces(3).faces("train").images, PerceptualDistance.load("toyfaces")
-    curves = measure(probe.backbone, probe.grid, images, distance)
+    curves = measure(probe.backbone, probe.grid, images, distance).mean
     low, high = (max(curve.values()) * 0.5 for curve in curves)
     found = Intervals(edit_threshold=low, boost_threshold=high, images=3)
     method = start(folder, tmp_path, found, t_edit=None, t_boost=None)
