@@ -66,9 +66,14 @@ def load_for(name: str, parts: list[tuple[Direction, float]]) -> Backbone:
 
 
 def join(
-    parts: list[tuple[Direction, float]], steps: int, t_edit: int | None, t_boost: int | None
+    parts: list[tuple[Direction, float]],
+    steps: int,
+    t_edit: int | None,
+    t_boost: int | None,
+    scaled: bool = False,
 ) -> Edit:
-    """One edit of several directions with strengths, which add, taken in ``steps`` steps.
+    """One edit of several directions with strengths, which add, taken in ``steps`` steps; if
+    ``scaled``, each divided by the square root of their number, as in Asyrp's released code.
 
     t_edit and t_boost, where not given, are those of the direction with the largest t_edit (the
     one with the largest text cosine, as in Asyrp's released code). Boundaries are crossed together
@@ -76,16 +81,19 @@ def join(
 
     Raises:
         HslError: t_edit is neither given nor in the files, they are injected in several ways, or
-            boundaries come with other directions.
+            boundaries come with other directions or shall be scaled.
     """
     if any(isinstance(d, Boundary) for d, _ in parts):
+        if scaled:
+            raise HslError("--scaled goes with --direction: boundaries have distances of their own")
         return _crossing(parts, t_edit, t_boost)
     directions = [direction for direction, _ in parts]
     ways = {d.about.get("injection", "asymmetric") for d in directions}
     if len(ways) > 1:
         raise HslError(f"these directions are injected in several ways ({', '.join(sorted(ways))})")
     # trained in another number of steps, each adds in proportion less or more, as in `Edit.of`
-    weights = [s * d.about.get("steps", steps) / steps for d, s in parts]
+    share = len(parts) ** -0.5 if scaled else 1.0
+    weights = [share * s * d.about.get("steps", steps) / steps for d, s in parts]
     total = Combination(directions, weights)
     known = [d for d in directions if d.about.get("t_edit") is not None]
     if known:
@@ -168,6 +176,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=40, help="of inversion and reverse process")
     parser.add_argument("--t-edit", type=int, help="edit at t >= this; from the file if not given")
     parser.add_argument("--t-boost", type=int, help="stochastic at t < this; from the file")
+    parser.add_argument(
+        "--scaled",
+        action="store_true",
+        help="divide the strengths of several directions by the square root of their number",
+    )
     parser.add_argument("--batch", type=int, default=16, help="images at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -204,7 +217,7 @@ def run(options: argparse.Namespace) -> None:
     except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
         reason = str(error).partition("\n")[0]
         raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
-    edit = join(parts, options.steps, options.t_edit, options.t_boost)
+    edit = join(parts, options.steps, options.t_edit, options.t_boost, options.scaled)
     grid = grid_for(backbone.schedule, edit, options.steps, sampled=bool(options.seeds))
     if not any(edit.acts(t) for t in grid):
         raise HslError(f"t_edit={edit.t_edit}: no step is edited; they begin at t={grid[-1]}")

@@ -98,6 +98,20 @@ def log_directional(l_dir: Tensor) -> Tensor:
     return -torch.log((2 - l_dir.mean()) / 2)
 
 
+def identity_loss(embed: nn.Module, images: Tensor, sources: Tensor) -> Tensor:
+    """1 - cos of the embeddings of each image and of its source, ``[B]`` in [0, 2], with a gradient
+    in ``images``. (Asyrp's released code swaps the two, and so has none: ``id_loss.py``, 24-27.)
+
+    Args:
+        embed: frozen; images in [-1, 1] -> features ``[B, ...]``.
+        images: edited, ``[B, 3, S, S]``.
+        sources: the same unedited.
+    """
+    with torch.no_grad():
+        wanted = embed(sources).flatten(1).float()
+    return 1 - cosine_similarity(embed(images).flatten(1).float(), wanted, dim=1)
+
+
 class BatchMean:
     """Means over a batch that is spread over ranks, in which repeated images weigh nothing.
 

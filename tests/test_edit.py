@@ -122,6 +122,19 @@ def test_several_directions_share_an_interval(place: Place) -> None:
         edit.join(nameless, 40, None, None)
 
 
+def test_several_directions_are_scaled_if_asked(place: Place) -> None:
+    """By the square root of their number, as released."""
+    parts = [(Shift(torch.ones(32, 4, 4)), 1.0), (Shift(torch.ones(32, 4, 4)), 0.5)]
+    weights = edit.join(parts, 40, 400, None, scaled=True).direction.weights
+    assert weights == pytest.approx([0.5**0.5, 0.5 * 0.5**0.5])
+    image, smile = place.root / "a.png", place.smile
+    twice = ("--direction", f"{smile}=0.5", "--direction", f"{smile}=0.5", "--scaled")
+    place.call(image, *twice, out="scaled")
+    place.call(image, "--direction", f"{smile}={0.5**0.5}", out="by hand")
+    scaled, by_hand = place.pixels("scaled", "a.png"), place.pixels("by hand", "a.png")
+    assert torch.allclose(scaled, by_hand, atol=0.02)
+
+
 def test_images_of_one_name_are_all_written(place: Place, tmp_path: Path) -> None:
     folder = tmp_path / "same"
     for name in ("x.png", "strip.png", "y/x.png"):

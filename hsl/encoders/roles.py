@@ -4,13 +4,14 @@ A number is only worth reporting if the network behind it had no part in making 
 frozen network that looks at images therefore carries a ``role``.
 """
 
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from hsl.errors import HslError
 
 Role = Literal["guide", "judge"]
 
 
+@runtime_checkable
 class HasRole(Protocol):
     """A frozen network with a role."""
 

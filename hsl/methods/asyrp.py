@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from open_clip import OPENAI_IMAGENET_TEMPLATES
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from hsl.backbones import Tap
@@ -17,8 +17,9 @@ from hsl.data.texts import source_and_target
 from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.directions import Direction, ImplicitFunction, Shift
 from hsl.encoders.clip import Clip
+from hsl.encoders.roles import HasRole, require_guide
 from hsl.errors import HslError
-from hsl.losses import BatchMean, DirectionalClipLoss, log_directional
+from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
 from hsl.methods.base import Method
 from hsl.process import Edit, Injection, reverse
 from hsl.store import key_of
@@ -67,6 +68,9 @@ class Asyrp(Method):
         antialias: of its resizing; the released code had none.
         clip_weight: of the directional loss.
         l1_weight: of L1, before the cosine.
+        identity: an embedding of images in [-1, 1], such as of faces; 1 minus the cosine of those
+            of the edited and of the unedited P_t, times ``id_weight``, is added to the loss.
+        id_weight: see ``identity``.
         optimizer: of the direction's parameters.
         lr_scheduler: stepped once per epoch.
         direction: ``implicit``: f_t; ``shift``: a tensor delta h_t for each timestep; ``global``:
@@ -98,6 +102,8 @@ class Asyrp(Method):
         antialias: bool = True,
         clip_weight: float = 0.8,
         l1_weight: float = 10.0,
+        identity: nn.Module | None = None,
+        id_weight: float = 1.0,
         optimizer: OptimizerCallable = adam,
         lr_scheduler: LRSchedulerCallable = decay,
         direction: Kind = "implicit",
@@ -132,7 +138,10 @@ class Asyrp(Method):
         self.loss = DirectionalClipLoss(
             self.clip, self.source, self.target, _sentences(templates), as_released
         )
-        self.clip_weight, self.l1_weight = clip_weight, l1_weight
+        self.clip_weight, self.l1_weight, self.id_weight = clip_weight, l1_weight, id_weight
+        if isinstance(identity, HasRole):
+            require_guide(identity, "identity loss")
+        self.identity = None if identity is None else identity.requires_grad_(False).eval()
         self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
         if direction == "implicit":
             self.directions[attribute] = ImplicitFunction.for_backbone(
@@ -177,20 +186,24 @@ class Asyrp(Method):
         assert isinstance(direction, Direction)
         edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
         steps = reverse(self.backbone, x, self.edited_grid, edit)
-        totals = torch.zeros(3, device=images.device)
+        totals: dict[str, Tensor] = {}
         mean = BatchMean(batch.index, self._seen)
         for step, p in zip(steps, unedited, strict=True):
-            l_dir = mean(self.loss(self.backbone.image(step.p), features))
-            l1 = mean((step.p - p).abs())
-            loss = self.clip_weight * log_directional(l_dir)
-            loss = loss + self.l1_weight * self.cosine * l1
+            image = self.backbone.image(step.p)
+            parts = {"l_dir": mean(self.loss(image, features)), "l1": mean((step.p - p).abs())}
+            loss = self.clip_weight * log_directional(parts["l_dir"])
+            loss = loss + self.l1_weight * self.cosine * parts["l1"]
+            if self.identity is not None:
+                alike = identity_loss(self.identity, image, self.backbone.image(p))
+                parts["l_id"] = mean(alike)
+                loss = loss + self.id_weight * parts["l_id"]
             optimizer.zero_grad()
             self.manual_backward(loss)
             optimizer.step()
-            totals += torch.stack([loss, l_dir, l1]).detach()
-        means = totals / len(self.edited_grid)
-        names = ("train/loss", "train/l_dir", "train/l1")
-        self.log_dict(dict(zip(names, means, strict=True)), on_epoch=True, on_step=False,
+            for name, value in {"loss": loss, **parts}.items():
+                totals[name] = totals.get(name, torch.zeros_like(loss)) + value.detach()
+        means = {f"train/{k}": total / len(self.edited_grid) for k, total in totals.items()}
+        self.log_dict(means, on_epoch=True, on_step=False,
                       batch_size=mean.count, sync_dist=True, prog_bar=True)  # fmt: skip
 
     def on_train_epoch_start(self) -> None:

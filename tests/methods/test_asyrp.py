@@ -9,7 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from hsl.encoders.clip import Clip
+from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
+from hsl.losses import identity_loss
 from hsl.methods.asyrp import Asyrp
 from hsl.process import reverse
 from runs import asyrp, faces, saved_backbone, saved_latent_backbone, trainer
@@ -101,6 +104,29 @@ def test_the_loss_is_the_papers(folder: str, tmp_path: Path) -> None:
     logged = [float(run.callback_metrics[f"train/{name}"]) for name in ("loss", "l_dir", "l1")]
     assert logged == pytest.approx(expected, rel=1e-4)
     assert expected[2] > 1e-3
+
+
+def test_the_identity_loss_keeps_what_its_embedding_sees(folder: str, tmp_path: Path) -> None:
+    """With it, the edited P_t's embeddings stay nearer to the unedited ones'."""
+    embed, apart = Clip.load("toyfaces/guide").model.visual, {}
+    images = faces(4).faces("train").images
+    for weight in (0.0, 30.0):
+        torch.manual_seed(0)
+        method = asyrp(folder, identity=embed, id_weight=weight, l1_weight=0.0,
+                       optimizer=partial(torch.optim.Adam, lr=1e-2))  # fmt: skip
+        run = fit(method, tmp_path / str(weight), epochs=3)
+        x, edit = method.x_T(images), replace(method.edit("Smiling"), t_boost=0)
+        paths = (reverse(method.backbone, x, method.edited_grid, e) for e in (edit, None))
+        with torch.no_grad():
+            found = [identity_loss(embed, e.p, o.p).mean() for e, o in zip(*paths, strict=True)]
+        apart[weight] = float(torch.stack(found).mean())
+        assert float(run.callback_metrics["train/l_id"]) > 0
+    assert apart[30.0] < 0.7 * apart[0.0]
+
+
+def test_a_judge_is_no_identity(folder: str) -> None:
+    with pytest.raises(HslError, match="judge"):
+        asyrp(folder, identity=PerceptualDistance.load())
 
 
 def test_each_image_is_compared_with_its_own_source(folder: str, tmp_path: Path) -> None:

@@ -56,13 +56,20 @@ class StandIn(nn.Module):
 
 
 class Logged(Asyrp):
-    """Keeps the loss and its parts at each step."""
+    """Keeps the loss and its parts at each step, and starts from the recorded x_T, for training
+    amplifies what rounding makes of an inversion."""
 
-    def __init__(self, **arguments) -> None:
+    def __init__(self, file: Recorded, **arguments) -> None:
         super().__init__(**arguments)
+        self.recorded = list(zip(file["x0"], file["x_T"], strict=True))
         self.steps: list[tuple[float, float]] = []
         self.l_dir = float("nan")
         self.loss.register_forward_hook(self.note)
+
+    def x_T(self, images: Tensor) -> Tensor:
+        rows = [x for image in images for x_0, x in self.recorded if torch.equal(x_0, image)]
+        assert_close(super().x_T(images), torch.stack(rows), 5e-4, what="x_T")
+        return torch.stack(rows)
 
     def note(self, module: nn.Module, inputs: tuple, l_dir: Tensor) -> None:
         self.l_dir = float(l_dir.detach().mean())
@@ -106,7 +113,7 @@ def method(file: Recorded, run: str, monkeypatch, **arguments) -> Logged:
         "ignore_timesteps": run == "ignoret", "as_released": True,
         "steps": steps_of(file, run), "t_edit": file.t_edit, "t_boost": 0,
     }  # fmt: skip
-    made = Logged(**(released | arguments))
+    made = Logged(file, **(released | arguments))
     start = file.with_prefix("main.init." if run == "ignoret" else f"{run}.init.")
     made.directions["recorded"].load_state_dict(start)
     return made
@@ -130,8 +137,6 @@ def test_training(golden_dir, monkeypatch, tmp_path: Path, run: str) -> None:
         assert made.cosine == pytest.approx(float(file["cosine"]), abs=1e-6)
         direction = made.loss.direction
         assert_close(direction, file["clip.text_direction"][0], 1e-6, what="text direction")
-        x_T = made.x_T(file["x0"])
-        assert_close(x_T, file["x_T"], 5e-4, what=f"{file.name} x_T")
         fit(made, file, run, tmp_path / file.name)
         at_loss, at_weights = TOLERANCES.get(file.name, (1e-3, 3e-4))
         loss, l_dir = torch.tensor(made.steps).T
