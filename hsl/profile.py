@@ -172,7 +172,7 @@ def draw(
     ):
         axis.axhline(value, color=colour, lw=0.9, ls=":")
         axis.axvline(t, color=colour, lw=1.2, ls="--",
-                     label=f"$t_{{{label}}}$ = {t}, at a distance of {value:.3g}")  # fmt: skip
+                     label=f"$t_{{{label}}}$ = {t}, threshold {value:.3g}")  # fmt: skip
     axis.axvspan(t_edit, last, color=_EDIT, alpha=0.07, lw=0, label="editing")
     axis.axvspan(0, t_boost, color=_BOOST, alpha=0.12, lw=0, label="boosting")
     found, top = measures(profile.mean, t_edit, t_boost), profile.mean.p[last]

@@ -179,7 +179,9 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
         found = profile.measure(
             backbone, grid, images, distance, options.batch, options.as_released
         )
-        title = f"{backbone.name}: {len(images)} images, {len(grid)} steps, {options.distance}"
+        title = (
+            f"{backbone.name}: {len(images)} images, {len(grid)} steps, distance {options.distance}"
+        )
         # before a threshold that is not reached ends the job
         profile.write_tables(options.out / options.name, found)
     t_edit = intervals.t_edit(found.mean, options.cosine, edit)
