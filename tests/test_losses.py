@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from hsl.errors import HslError
-from hsl.losses import DirectionalClipLoss, log_directional
+from hsl.losses import BatchMean, DirectionalClipLoss, log_directional
 
 # of unit length, and at 60 degrees to each other
 SOURCE, TARGET = torch.tensor([1.0, 0, 0, 0]), torch.tensor([0.5, 0.75**0.5, 0, 0])
@@ -82,6 +83,32 @@ def test_log_directional() -> None:
     for mean in (0.0, 0.5, 1.0, 1.9):
         l_dir = torch.tensor([mean - 0.05, mean + 0.05])
         assert float(log_directional(l_dir)) == pytest.approx(-math.log((2 - mean) / 2), abs=1e-5)
+
+
+def test_a_mean_over_ranks_is_that_of_the_batch_without_repeats(monkeypatch) -> None:
+    """Values [1, 2] and [4, 1] of images [7, 8] and [9, 7]: the last is the first again. And its
+    logarithm's gradients, averaged over ranks, are those of the three at once."""
+    values = torch.tensor([1.0, 2.0, 4.0], requires_grad=True)
+    whole = values.mean().log()
+    (expected,) = torch.autograd.grad(whole, values)
+    indices, sums = [[7, 8], [9, 7]], torch.tensor([3.0, 4.0])
+    monkeypatch.setattr(dist, "is_initialized", lambda: True)
+    monkeypatch.setattr(dist, "get_world_size", lambda: 2)
+    gather = lambda out, own: out.__setitem__(slice(None), indices)  # noqa: E731
+    monkeypatch.setattr(dist, "all_gather_object", gather)
+    gradients = []
+    for rank, rows in enumerate(([0, 1], [2, 0])):
+        monkeypatch.setattr(dist, "get_rank", lambda rank=rank: rank)
+        monkeypatch.setattr(dist, "all_reduce", lambda total, rank=rank: total.add_(sums[1 - rank]))
+        seen: set[int] = set()
+        mean = BatchMean(torch.tensor(indices[rank]), seen)
+        got = mean(values[rows]).log()
+        assert float(got) == pytest.approx(float(whole)) and mean.count == 3
+        gradients.append(torch.autograd.grad(got, values)[0])
+        assert seen == {7, 8, 9}
+        again = BatchMean(torch.tensor(indices[rank]), seen)
+        assert again.rows == [] and again.count == 0
+    assert torch.allclose(torch.stack(gradients).mean(0), expected)
 
 
 def test_gradient_leads_towards_the_text() -> None:
