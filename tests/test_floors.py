@@ -21,7 +21,7 @@ ROWS = (
     (4, "injection"),
     (4, "process"),
     (5, "intervals latents pullback explicit"),
-    (5, "profile"),
+    (5, "profile records"),
     (6, "methods"),
     (7, "callbacks"),
     (8, "cli"),
