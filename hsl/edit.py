@@ -19,6 +19,7 @@ from hsl.directions import Boundary, Combination, Direction
 from hsl.errors import HslError
 from hsl.process import Edit, SeededNoise, invert, last, reverse
 from hsl.progress import track
+from hsl.records import SampleRecord, sample
 from hsl.report import replacing
 from hsl.schedule import Schedule
 
@@ -26,6 +27,8 @@ EXAMPLE = """example:
   python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
   python -m hsl.edit photo.png --direction Smiling=0.8 --direction Wearing_Lipstick --out out
   python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
+  python -m hsl.edit photo.png --direction Smiling --record smile.safetensors
+  python -m hsl.edit --replay smile.safetensors --out again
   python -m hsl.edit photo.png --boundary Eyeglasses --boundary Smiling=-1 --keep Male --out out
 """
 
@@ -181,13 +184,15 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="divide the strengths of several directions by the square root of their number",
     )
+    parser.add_argument("--record", metavar="FILE", help="keep what it takes to do this again")
+    parser.add_argument("--replay", metavar="FILE", help="make a record's images again, alone")
     parser.add_argument("--batch", type=int, default=16, help="images at once")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     try:
         options, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
-        run(options)
+        (replay if options.replay else run)(options)
     except (HslError, argparse.ArgumentError, OSError) as error:
         print(f"hsl.edit: {error}", file=sys.stderr)
         return 2
@@ -203,46 +208,39 @@ def run(options: argparse.Namespace) -> None:
         raise HslError("give images or --seeds, one of the two")
     if options.batch < 1:
         raise HslError(f"--batch {options.batch}: want at least 1")
-    out = Path(options.out)
-    if out.exists() and not out.is_dir():
-        raise HslError(f"--out {out}: is a file; give a folder")
+    out = _folder(options.out)
     kind = "boundaries" if options.boundary else "directions"
     parts = [_part(text, kind) for text in options.boundary or options.direction]
     if options.keep:
         kept = [find_direction(name, kind) for name in options.keep]
         parts = [(_without(direction, kept), strength) for direction, strength in parts]
     backbone = load_for(options.backbone, parts)
-    try:
-        backbone.to(options.device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
-        reason = str(error).partition("\n")[0]
-        raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
+    _move(backbone, options.device)
     edit = join(parts, options.steps, options.t_edit, options.t_boost, options.scaled)
     grid = grid_for(backbone.schedule, edit, options.steps, sampled=bool(options.seeds))
     if not any(edit.acts(t) for t in grid):
         raise HslError(f"t_edit={edit.t_edit}: no step is edited; they begin at t={grid[-1]}")
-    edit.direction.to(options.device)
     if options.seeds:
         seeds = _numbers(options.seeds)
         names, images, index = [f"seed{s}.png" for s in seeds], None, torch.tensor(seeds)
     else:
         images, names = load_images(options.images, backbone.image_size)
         index = torch.arange(len(names))
-    columns: list[list[Tensor]] = [[], [], []]
+    begins, columns = [], []
     starts = range(0, len(names), options.batch)
-    for start in track(starts, "editing", len(starts)):
+    for start in track(starts, "reconstructing", len(starts)):
         rows = slice(start, start + options.batch)
-        noise = SeededNoise(index[rows])
         if images is None:
-            x = noise(1000, _latent(backbone, len(index[rows])))
+            x = SeededNoise(index[rows])(1000, _latent(backbone, len(index[rows])))
         else:
             x = last(invert(backbone, backbone.x_0(images[rows].to(options.device)), grid, 1))
-        rebuilt = backbone.image(last(reverse(backbone, x, grid))).clamp(-1, 1)
-        edited = last(reverse(backbone, x, grid, edit, noise=noise))
-        source = rebuilt if images is None else images[rows]
-        for column, part in zip(columns, (source, rebuilt, backbone.image(edited)), strict=True):
-            column.append(part.clamp(-1, 1).cpu())
-    source, rebuilt, result = (torch.cat(column) for column in columns)
+        begins.append(x.cpu())
+        columns.append(backbone.image(last(reverse(backbone, x, grid))).clamp(-1, 1).cpu())
+    rebuilt, x_T = torch.cat(columns), torch.cat(begins)
+    source = rebuilt if images is None else images.clamp(-1, 1)
+    result, record = sample(backbone, x_T, grid, edit, index=index, batch=options.batch)
+    if options.record:
+        record.save(options.record)
     strip, *files = distinct(["strip.png", *(str(Path(n).with_suffix(".png")) for n in names)])
     for name, image in zip(files, result, strict=True):
         save_image(out / name, image)
@@ -252,6 +250,37 @@ def run(options: argparse.Namespace) -> None:
     with replacing(out / strip) as temporary:
         draw_grid(shown, titles, title).savefig(temporary)
     print(out / strip)
+
+
+def replay(options: argparse.Namespace) -> None:
+    """Make the images of a record again, under their indices; the last line printed is the
+    folder."""
+    others = ("images", "seeds", "direction", "boundary", "keep", "record")
+    given = [name for name in others if getattr(options, name)]
+    if given:
+        raise HslError(f"--replay does what its record says: leave out {', '.join(given)}")
+    out, record = _folder(options.out), SampleRecord.load(options.replay)
+    backbone = load(options.backbone, record.backbone["tap"])
+    _move(backbone, options.device)
+    names = distinct([f"{index}.png" for index in record.index.tolist()])
+    for name, image in zip(names, record.replay(backbone), strict=True):
+        save_image(out / name, image)
+    print(out)
+
+
+def _folder(name: str) -> Path:
+    out = Path(name)
+    if out.exists() and not out.is_dir():
+        raise HslError(f"--out {out}: is a file; give a folder")
+    return out
+
+
+def _move(backbone: Backbone, device: str) -> None:
+    try:
+        backbone.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        reason = str(error).partition("\n")[0]
+        raise HslError(f"--device {device}: cannot be used ({reason})") from error
 
 
 def _without(direction: Direction, kept: list[Direction]) -> Direction:

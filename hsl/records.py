@@ -16,6 +16,7 @@ from hsl.directions import Direction, build, provenance
 from hsl.errors import HslError
 from hsl.injection import Edit
 from hsl.process import Noise, SeededNoise, last, reverse
+from hsl.progress import track
 from hsl.report import replacing
 
 _FORMAT = 1
@@ -102,8 +103,8 @@ class SampleRecord:
 
     @torch.no_grad()
     def _run(self, backbone: Backbone, noise: Callable[[slice], Noise]) -> Tensor:
-        images = []
-        for start in range(0, len(self.x_T), self.batch):
+        images, starts = [], range(0, len(self.x_T), self.batch)
+        for start in track(starts, "sampling", len(starts)):
             rows = slice(start, start + self.batch)
             x, edit = self.x_T[rows].to(backbone.device), self._edit(rows, backbone.device)
             steps = reverse(backbone, x, self.grid, edit, self.etas, noise=noise(rows))

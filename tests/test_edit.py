@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsl import edit
+from hsl import edit, records
 from hsl.backbones import load
 from hsl.data.images import load_images, save_image
 from hsl.directions import Boundary, Direction, ImplicitFunction, Shift, provenance
@@ -276,11 +276,12 @@ def test_a_boundary_is_crossed_once(place: Place, borders, monkeypatch) -> None:
     """At the mixing step, on a grid that ends there; from noise on one that comes from T."""
     seen = []
 
-    def watched(backbone, x, grid, made=None, **rest):
+    def watched(backbone, x, grid, made=None, *rest, **named):
         seen.append((list(grid), made))
-        return reverse(backbone, x, grid, made, **rest)
+        return reverse(backbone, x, grid, made, *rest, **named)
 
-    monkeypatch.setattr(edit, "reverse", watched)
+    for module in (edit, records):
+        monkeypatch.setattr(module, "reverse", watched)
     assert place.call(place.root / "a.png", "--boundary", borders["A"], out="a") == 0
     assert place.call("--seeds", "0", "--boundary", borders["A"], out="s") == 0
     (image, made), (sampled, _) = seen[1], seen[3]
@@ -329,3 +330,42 @@ def test_boundaries_that_cannot_be_crossed(arguments, message, place, borders, c
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 and message in err[0], err
     assert not (place.root / "refused").exists()
+
+
+# Records
+
+
+@pytest.mark.parametrize("sampled", [False, True])
+def test_a_record_makes_the_same_files_again(place: Place, sampled: bool, tmp_path) -> None:
+    names = {i: f"seed{i}.png" for i in (3, 1, 4)} if sampled else dict(
+        enumerate(["a.png", "2.png", "10.png", "deep/3.png"]))  # fmt: skip
+    given = ["--seeds", "3,1,4"] if sampled else [place.root / "a.png", place.root / "faces"]
+    record, out = tmp_path / "kept" / "r.safetensors", f"recorded{sampled}"
+    arguments = [*given, "--direction", f"{place.smile}=0.9", "--batch", "2"]
+    assert place.call(*arguments, "--record", record, out=out) == 0
+    assert place.call("--replay", record, out=f"{out}again") == 0
+    assert place.written(out) == sorted(["strip.png", *names.values()])
+    for i, name in names.items():
+        again = (place.root / f"{out}again" / f"{i}.png").read_bytes()
+        assert again == (place.root / out / name).read_bytes()
+
+
+def test_a_replay_stands_alone(place: Place, tmp_path: Path, capsys) -> None:
+    record = tmp_path / "r.safetensors"
+    assert place.call("--seeds", "1", "--direction", place.smile, "--record", record) == 0
+    capsys.readouterr()
+    other = saved_backbone(tmp_path / "other", seed=1)
+    refused = {
+        "leave out seeds, direction": ["--seeds", "1", "--direction", place.smile],
+        "leave out images": [place.root / "a.png"],
+        "made with backbone": ["--backbone", other],
+        "is a file": ["--out", record],
+        "--device nowhere": ["--device", "nowhere"],
+    }
+    for message, more in refused.items():
+        given = ["--backbone", place.backbone, "--device", "cpu", "--out", tmp_path / "out"]
+        assert edit.main([str(part) for part in (*given, "--replay", record, *more)]) == 2
+        err = capsys.readouterr().err
+        assert message in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
+    assert place.call("--replay", place.smile) == 2
+    assert "no sample record" in capsys.readouterr().err
