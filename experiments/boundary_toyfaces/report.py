@@ -1,0 +1,182 @@
+"""RESULTS.md from what `run.py` measured."""
+
+import statistics
+from typing import Any
+
+from hsl.report import markdown
+
+
+def report(found: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
+    """RESULTS.md from the sections' figures, and what they were measured with."""
+    a, t = found["accuracy"], found["accuracy"]["t"]
+    at_t = {(row["attribute"], row["space"]): row for row in a["rows"] if row["t"] == t}
+    both = [r for r in found["edits"]["rows"] if r["spaces"] == "x+h"]
+    main_rows = [r for name in about["edited"] for kind in ("svm", "encoding") for r in both
+                 if (r["attribute"], r["solver"]) == (name, kind)]  # fmt: skip
+    counted = found["counts"]["rows"]
+    strengths = ", ".join(map(str, about["strengths"]))
+    commits = ", ".join(sorted({section["commit"] for section in found.values()}))
+    summary = "; ".join(
+        f"by {kind} {sum(r['target_after'] >= 0.7 for r in rows)} of {len(rows)} reach 0.70, "
+        f"median leakage {median(rows, 'leakage'):.3f}, "
+        f"median share closed {median(rows, 'closed'):.0%}"
+        for kind in ("svm", "encoding")
+        if (rows := [r for r in main_rows if r["solver"] == kind])
+    )
+    accuracies = [
+        {
+            "attribute": name,
+            "accuracy, x": cell(at_t[name, "x"], "accuracy"),
+            "balanced, x": cell(at_t[name, "x"], "balanced_accuracy"),
+            "AUC, x": cell(at_t[name, "x"], "auc"),
+            "accuracy, h": cell(at_t[name, "h"], "accuracy"),
+            "balanced, h": cell(at_t[name, "h"], "balanced_accuracy"),
+            "AUC, h": cell(at_t[name, "h"], "auc"),
+        }
+        for name in a["names"]
+    ]
+    means = [
+        {"t": step, "x": f"{a['means'][f'x.{step}']:.3f}", "h": f"{a['means'][f'h.{step}']:.3f}"}
+        for step in a["curve"]
+    ]
+    by_count = [
+        {"images": n} | {
+            f"{name}, {space}": next(
+                f"{r['accuracy']:.3f} / {r['auc']:.3f} / {r['target_after']:.2f}"
+                for r in counted
+                if (r["images"], r["attribute"], r["space"]) == (n, name, space)
+            )
+            for space in ("x", "h") for name in ("Smiling", "Eyeglasses", "Male")
+        }
+        for n in dict.fromkeys(r["images"] for r in counted)
+    ]  # fmt: skip
+    ablation = [
+        line(r) for r in found["edits"]["rows"]
+        if r["solver"] == "svm" and r["attribute"] in about["ablated"]
+    ]  # fmt: skip
+    confounded = [line(r) for r in both if r["attribute"] in about["confounded"]]
+    confounded.sort(key=lambda r: r["attribute"])
+    return f"""# Boundaries on ToyFaces
+
+`python experiments/boundary_toyfaces/run.py`, commit {commits}, on one CPU thread. The bundled
+diffusion model; {about["train"]} training faces, inverted once (40 steps, `refine=1`); all seen
+attributes. Inverting these and {about["validation"]} more took {a["inverted"]:.0f} s (other work
+ran beside it), the {2 * len(a["curve"])} Gram matrices, {2 * len(a["curve"]) * len(a["names"])}
+SVMs and their normals {a["fit"]:.0f} s. [LATENTS.md](LATENTS.md) compares sampled with inverted
+latents.
+
+## Held-out accuracy
+
+On {about["validation"]} other faces, by linear SVMs. Mean balanced accuracy over {len(a["names"])}
+attributes:
+
+{markdown(means)}
+The mixing step, the largest t whose mean over both spaces is within {about["tolerance"]} of the
+best, is **t = {t}**. All attributes, timesteps and spaces (the frame is the mixing step):
+
+![balanced accuracy](accuracy.png)
+
+At t = {t}, with 95% intervals:
+
+{markdown(accuracies)}
+## Edits
+
+One step across the boundary at t = {t}, in x_t and in h, then DDIM down from there. A strength of 1
+is the distance between the class means along the normal, in each space. The strength is the
+smallest of {strengths} at which the *guide* sees the attribute on 95% of {about["chosen_on"]}
+validation faces without it (else the one that gets furthest). Figures are the *judges'*, on
+{about["test"]} test faces without the attribute, with 95% bootstrap intervals: the share that has
+it after the edit; leakage, the mean absolute change of another attribute's probability, and the
+worst attribute's; the distance to the true counterfactual, its floor (the counterfactual, inverted
+and rebuilt), and the share of the way closed. In sum: {summary}.
+
+{markdown([line(r) for r in main_rows])}
+`svm` is BoundaryDiffusion's boundary; `encoding` is the normal by ridge regression of the features
+on all attributes at once. Four test faces each, with both edits and the truth:
+
+![edits](edits_a.png)
+![edits](edits_b.png)
+
+What fails: a hat can have any colour and hides what it covers; the normal holds a faint average of
+hats, and a step tints the hair. Blond hair comes, and brings its length and some sex with it. Sex
+needs many parts to change together, in a direction that differs from face to face.
+
+### In x_t alone, in h alone, in both
+
+By SVMs; each with a strength of its own:
+
+{markdown(ablation)}
+A step in h alone does next to nothing: at a single step the skip connections carry the image past
+the bottleneck. The paper's figure shows the same.
+
+### Attributes that go together
+
+In this world lipstick, make-up and goatees go with other attributes (sex, age), as in CelebA;
+smiling does not. The mean difference holds the others' share; the joint ridge regression
+(`Encoding`) takes it apart. Leakage tells:
+
+{markdown(confounded)}
+## How many images
+
+Held-out balanced accuracy / AUC / share of 64 test faces that the judge sees the attribute on after
+a step of strength 1.5, by SVMs in one space at t = {t}:
+
+{markdown(by_count)}
+With few images the normal is close to the difference of two class means, which at this strength
+moves much else besides; h separates with fewer images than x_t, and moves nothing on its own.
+
+## Memory
+
+{memory(about["memory"])}
+
+## Unconditional
+
+{found["unconditional"]["samples"]} faces sampled from noise (DDIM), looked at on their way at
+t = {t}: the share that the judge sees the attribute on in the end (and of how many), by the side of
+the boundary that x_t or h was on; and after a step of 1.5 or -1.5 across it, for all of them.
+
+{markdown(found["unconditional"]["rows"])}
+## From texts, and from two folders
+
+Labels by the guide CLIP: the 30% of the training faces that are closest to the target text, and
+the 30% that are furthest. Two folders: 100 PNG files each, read as `configs/data/two_folders.yaml`
+does.
+
+{markdown([{"boundary": r["boundary"]} | line(r) for r in found["texts"]["rows"]])}"""
+
+
+def memory(found: dict[str, Any] | None) -> str:
+    """What a large fit took."""
+    if found is None:
+        return "Not measured (`python experiments/boundary_toyfaces/memory.py`)."
+    return f"""`python experiments/boundary_toyfaces/memory.py`: {found["images"]} images x
+{found["dimensions"]} dimensions x {found["timesteps"]} timesteps, in float16 in a store on disk,
+{found["attributes"]} SVMs at each timestep: peak {found["peak_gb"]:.2f} GB
+({found["before_gb"]:.2f} GB before), {found["seconds"]:.0f} s on one thread. The planted directions
+come back with a cosine of at least {found["cosine"]:.3f}."""
+
+
+def line(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of edits, for a table."""
+    shown = {k: row[k] for k in ("attribute", "solver", "spaces") if k in row}
+    return shown | {
+        "strength": row["strength"],
+        "target after": cell(row, "target_after"),
+        "leakage": f"{row['leakage']:.3f}",
+        "worst": f"{row['leakage_worst']:.3f} {row['leakage_worst_attribute']}",
+        "kept": f"{row['kept']:.2f}",
+        "error": f"{row['counterfactual_error_before']:.4f} to "
+        f"{row['counterfactual_error_after']:.4f} (floor {row['counterfactual_floor']:.4f})",
+        "closed": cell(row, "closed"),
+    }
+
+
+def cell(row: dict[str, Any], key: str) -> str:
+    """A figure with its interval."""
+    low, high = row[f"{key}_ci"]
+    return f"{row[key]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def median(rows: list[dict[str, Any]], key: str) -> float:
+    """Over attributes."""
+    return statistics.median(row[key] for row in rows)
