@@ -262,7 +262,8 @@ class Asyrp(Method):
                 found = {"x": x, "p": torch.stack(p, 1), "features": self.loss.features(some)}
             return [{name: t[i] for name, t in found.items()} for i in range(len(some))]
 
-        records = self.store.many([key_of(*parts, image) for image in images], compute)
+        keys = [key_of(*parts, image) for image in images]
+        records = self.store.many(keys, compute, self.record_about("trajectory"))
         x, p, features = (
             torch.stack([record[name] for record in records]).to(images.device)
             for name in ("x", "p", "features")

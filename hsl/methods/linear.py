@@ -202,7 +202,8 @@ class Linear(Method):
         """Features of images ``[B, 3, S, S]`` into the store; their keys."""
         made_by = ("linear", self.backbone.hash, self.inversion, self.refine, self.timesteps)
         keys = [key_of(*made_by, image) for image in images]
-        self.store.many(keys, lambda rows: self._features(images[rows]))
+        about = self.record_about("features")
+        self.store.ensure(keys, lambda rows: self._features(images[rows]), about)
         return keys
 
     def _features(self, images: Tensor) -> list[Record]:
