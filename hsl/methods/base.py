@@ -151,14 +151,18 @@ class Method(L.LightningModule):
         }
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        """Invert a batch and cache its x_T.
+        """Compute what a fit needs once for each image, into the cache.
 
         Raises:
             HslError: there is no folder to cache it in.
         """
         if self.store.folder is None:
-            raise HslError("predict fills the cache of x_T: give --model.init_args.cache FOLDER")
-        self.x_T(batch.image)
+            raise HslError("predict fills the cache: give --model.init_args.cache FOLDER")
+        self.precompute(batch.image)
+
+    def precompute(self, images: Tensor) -> None:
+        """Put into the cache what a fit needs of images ``[B, 3, S, S]``: here x_T."""
+        self.x_T(images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the directions, and how they are used; leave the frozen networks out."""

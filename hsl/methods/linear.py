@@ -364,15 +364,9 @@ class Linear(Method):
         for boundary in self._boundaries():
             boundary.t = t
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> None:
-        """Invert a batch into the cache, from which a fit then takes it.
-
-        Raises:
-            HslError: there is no folder to cache it in.
-        """
-        if self.store.folder is None:
-            raise HslError("predict fills the cache: give --model.init_args.cache FOLDER")
-        self._keep(batch.image)
+    def precompute(self, images: Tensor) -> None:
+        """Put the features of images ``[B, 3, S, S]`` into the cache."""
+        self._keep(images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """As of every method, and of which shape the boundaries are."""
