@@ -36,9 +36,13 @@ def report(found: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:
         for name in a["names"]
     ]
     means = [
-        {"t": step, "x": f"{a['means'][f'x.{step}']:.3f}", "h": f"{a['means'][f'h.{step}']:.3f}"}
+        {"t": step} | {
+            f"{figure}, {space}": f"{average(a['rows'], int(step), space, key):.3f}"
+            for figure, key in (("balanced accuracy", "balanced_accuracy"), ("AUC", "auc"))
+            for space in ("x", "h")
+        }
         for step in a["curve"]
-    ]
+    ]  # fmt: skip
     by_count = [
         {"images": n} | {
             f"{name}, {space}": next(
@@ -67,8 +71,9 @@ latents.
 
 ## Held-out accuracy
 
-On {about["validation"]} other faces, by linear SVMs. Mean balanced accuracy over {len(a["names"])}
-attributes:
+On {about["validation"]} other faces, by linear SVMs. Means over {len(a["names"])} attributes (each attribute's
+accuracy, balanced accuracy and AUC at every t and in both spaces, with intervals:
+[accuracy.csv](accuracy.csv)):
 
 {markdown(means)}
 The mixing step, the largest t whose mean over both spaces is within {about["tolerance"]} of the
@@ -175,6 +180,11 @@ def cell(row: dict[str, Any], key: str) -> str:
     """A figure with its interval."""
     low, high = row[f"{key}_ci"]
     return f"{row[key]:.2f} [{low:.2f}, {high:.2f}]"
+
+
+def average(rows: list[dict[str, Any]], t: int, space: str, key: str) -> float:
+    """Over attributes, at one timestep in one space."""
+    return statistics.fmean(r[key] for r in rows if (r["t"], r["space"]) == (t, space))
 
 
 def median(rows: list[dict[str, Any]], key: str) -> float:

@@ -31,7 +31,7 @@ from hsl.methods.linear import Linear
 from hsl.metrics import AttributeChange, CounterfactualError
 from hsl.process import SeededNoise, last, reverse
 from hsl.progress import track
-from hsl.report import markdown, replacing, write_json
+from hsl.report import markdown, replacing, write_csv, write_json
 from hsl.solvers import SVM, Encoding, MeanDifference, Solver
 from hsl.types import Batch
 
@@ -391,6 +391,7 @@ def main() -> None:
             path = OUT / "memory.json"
             memory = json.loads(path.read_text()) if path.exists() else None
             found = {name: section(name) for name in SECTIONS}
+            write_csv(HERE / "accuracy.csv", found["accuracy"]["rows"])
             temporary.write_text(report(found, ABOUT | {"memory": memory}))
         print(HERE / "RESULTS.md")
     if args.ship:
