@@ -71,8 +71,8 @@ latents.
 
 ## Held-out accuracy
 
-On {about["validation"]} other faces, by linear SVMs. Means over {len(a["names"])} attributes (each attribute's
-accuracy, balanced accuracy and AUC at every t and in both spaces, with intervals:
+On {about["validation"]} other faces, by linear SVMs. Means over {len(a["names"])} attributes (each
+attribute's accuracy, balanced accuracy and AUC at every t and in both spaces, with intervals:
 [accuracy.csv](accuracy.csv)):
 
 {markdown(means)}
@@ -171,7 +171,7 @@ def line(row: dict[str, Any]) -> dict[str, Any]:
         "worst": f"{row['leakage_worst']:.3f} {row['leakage_worst_attribute']}",
         "kept": f"{row['kept']:.2f}",
         "error": f"{row['counterfactual_error_before']:.4f} to "
-        f"{row['counterfactual_error_after']:.4f} (floor {row['counterfactual_floor']:.4f})",
+        f"{row['counterfactual_error_after']:.4f} (floor {row['counterfactual_floor']:.5f})",
         "closed": cell(row, "closed"),
     }
 
