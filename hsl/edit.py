@@ -231,7 +231,7 @@ def run(options: argparse.Namespace) -> None:
     for start in track(starts, "reconstructing", len(starts)):
         rows = slice(start, start + options.batch)
         if images is None:
-            x = SeededNoise(index[rows])(1000, _latent(backbone, len(index[rows])))
+            x = SeededNoise(index[rows]).x_T(_latent(backbone, len(index[rows])))
         else:
             x = last(invert(backbone, backbone.x_0(images[rows].to(options.device)), grid, 1))
         begins.append(x.cpu())

@@ -75,6 +75,11 @@ class SeededNoise:
             rows.append(torch.randn(like.shape[1:], generator=generator))
         return torch.stack(rows).to(like)
 
+    def x_T(self, like: Tensor) -> Tensor:
+        """The noise that a sample begins with, shaped like ``like [B, C, s, s]``: a seed gives the
+        same wherever it is sampled."""
+        return self(1000, like)
+
 
 def predicted_x_0(x: Tensor, eps: Tensor, a: float) -> Tensor:
     """P_t from x_t ``[B, C, s, s]``, eps and alpha-bar_t (DDIM, Song et al. 2021, eq. 12)."""

@@ -53,7 +53,6 @@ Measure the perceptual distances of P_t and x_t to the image by timestep; write 
 in the layout of Asyrp's and as a picture; print t_edit and t_boost, the editing strength and
 flexibility of that interval, and the quality deficiency that boosting makes up for.
 """
-_X_T = 1000  # the timestep whose noise is x_T, as in `python -m hsl.edit --seeds`
 _SHOWN = 8  # timesteps in the printed table, and its columns
 _PRINTED = ("t", "latents", "norm", "variance", "kurtosis", "not_normal", "cosine", "neighbours")
 _COLOURS = {"sampled": "tab:blue", "inverted": "tab:red", "diffused": "0.55"}
@@ -234,7 +233,7 @@ def sampled(
 
     def steps(piece: slice) -> Iterator[tuple[int, Tensor]]:
         noise = SeededNoise(torch.arange(len(like))[piece], seed)
-        x_T = noise(_X_T, like[piece]).to(backbone.device)
+        x_T = noise.x_T(like[piece]).to(backbone.device)
         return ((step.t, step.x) for step in reverse(backbone, x_T, grid) if step.t > grid[0])
 
     return _collected(steps, pieces, "sampling")

@@ -123,10 +123,11 @@ class Evaluate(L.Callback):
 
     def _figures(self, method: Method, name: str) -> dict[str, Any]:
         """What was measured of one direction."""
+        about = method.about(name)
         figures: dict[str, Any] = {
             "direction": name,
-            "t_edit": method.about(name)["t_edit"],
-            "t_boost": method.about(name)["t_boost"],
+            "t_edit": about["t_edit"],
+            "t_boost": about["t_boost"],
             "strength": method.strengths.get(name, 1.0),
         }
         for kind, metric in self.metrics[name].items():

@@ -11,8 +11,6 @@ from hsl.process import SeededNoise, last, reverse
 from hsl.progress import track
 from hsl.store import key_of
 
-_X_T = 1000  # the timestep whose noise is x_T, as in `python -m hsl.edit --seeds`
-
 
 class Sampled(L.Callback):
     """Lets a `SampledDataModule` sample its images, when it is asked for them: by the method's
@@ -48,7 +46,7 @@ def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
             size = int(backbone.unet.config.sample_size)
             shape = (len(rows[piece]), backbone.channels, size, size)
             like = torch.zeros(shape, device=backbone.device)
-            x_T = SeededNoise(seeds[rows[piece]])(_X_T, like)
+            x_T = SeededNoise(seeds[rows[piece]]).x_T(like)
             images = backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1)
             made += [{"image": image} for image in images]
         return made
