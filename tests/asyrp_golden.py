@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from hsl.backbones import Backbone, Unstated, load
+from hsl.backbones import Backbone, load
 from hsl.directions import ImplicitFunction
+from recorded import told
 
 
 class Recorded(NamedTuple):
@@ -49,23 +50,14 @@ def recorded(folder: Path, kind: str) -> Iterator[Recorded]:
         if config.exists() and weights.exists():
             about = json.loads(config.read_text())
             yield Recorded(
-                name, load_file(path), network(weights, about["config"]), about["t_edit"]
+                name,
+                load_file(path),
+                load(str(weights), told=told(about["config"])),
+                about["t_edit"],
             )
             found += 1
     if not found:
         pytest.skip(f"golden/asyrp has no *_{kind}.safetensors with its network")
-
-
-def network(weights: Path, config: dict) -> Backbone:
-    """A network from its original file, told what its configuration says beyond the shapes."""
-    width, heads = config.get("num_head_channels", -1), config.get("num_heads")
-    return load(str(weights), told=Unstated(
-        image_size=config["image_size"],
-        qkv="new" if config.get("use_new_attention_order") else "legacy",
-        heads=heads if width == -1 else None,
-        head_channels=None if width == -1 else width,
-        schedule="linear",
-    ))  # fmt: skip
 
 
 def assert_close(got: Tensor, want: Tensor, atol: float, rtol: float = 0.0, what: str = "") -> None:

@@ -55,11 +55,28 @@ def network(path: Path) -> Backbone:
     """A network from its original file, told what its configuration says beyond the shapes."""
     with safe_open(path, framework="pt") as file:
         config = json.loads(file.metadata()["config"])
+    return load(str(path), told=told(config))
+
+
+def told(config: dict) -> Unstated:
+    """What a released configuration says beyond the shapes."""
     width, heads = config.get("num_head_channels", -1), config.get("num_heads")
-    return load(str(path), told=Unstated(
+    return Unstated(
         image_size=config["image_size"],
         qkv="new" if config.get("use_new_attention_order") else "legacy",
         heads=heads if width == -1 else None,
         head_channels=None if width == -1 else width,
         schedule="linear",
-    ))  # fmt: skip
+    )
+
+
+def files(folder: Path, pattern: str) -> list[tuple[dict, dict[str, Tensor]]]:
+    """Metadata and tensors of the files of that pattern, of golden/boundary."""
+    found = []
+    for path in sorted(folder.glob(pattern)):
+        with safe_open(path, framework="pt") as file:
+            about = json.loads(file.metadata()["meta"])
+            found.append((about, {key: file.get_tensor(key) for key in file.keys()}))  # noqa: SIM118
+    if not found:
+        pytest.skip(f"no golden/boundary/{pattern}")
+    return found

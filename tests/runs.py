@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,19 @@ def trainer(folder: Path, *callbacks: L.Callback, epochs: int = 1, **arguments: 
         default_root_dir=folder, callbacks=list(callbacks), max_epochs=epochs,
         **(defaults | arguments),
     )  # fmt: skip
+
+
+def alone_and_in_two(
+    root: Path, script: str, run: Callable[[Path, str, int], object]
+) -> tuple[Path, Path]:
+    """What ``run(folder, backbone, ranks)`` of ``script`` wrote with one rank, in this process, and
+    what it wrote with two."""
+    backbone = saved_backbone(root / "backbone")
+    for n in ("1", "2"):
+        (root / n).mkdir()
+    run(root / "1", backbone, 1)
+    in_two_ranks(script, root / "2", backbone)
+    return root / "1", root / "2"
 
 
 def in_two_ranks(script: str, folder: Path, backbone: str) -> None:

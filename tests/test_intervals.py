@@ -5,9 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 
-from hsl.backbones import Backbone, Unstated, load
 from hsl.errors import HslError
 from hsl.intervals import (
     CurveMeans,
@@ -26,6 +24,8 @@ from hsl.intervals import (
 )
 from hsl.process import reverse
 from hsl.schedule import Schedule
+from recorded import files as recorded
+from recorded import network
 
 BUMPY = {0: 0.0, 100: 0.35, 200: 0.1, 300: 0.5, 400: 0.9}
 
@@ -179,18 +179,6 @@ def test_a_mixing_step_that_is_not_there() -> None:
         assert "\n" not in str(error.value)
 
 
-def recorded(folder: Path, pattern: str) -> list[tuple[dict, dict[str, torch.Tensor]]]:
-    """Metadata and tensors of the files of that pattern."""
-    found = []
-    for path in sorted(folder.glob(pattern)):
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["meta"])
-            found.append((about, {key: file.get_tensor(key) for key in file.keys()}))  # noqa: SIM118
-    if not found:
-        pytest.skip(f"no golden/boundary/{pattern}")
-    return found
-
-
 def test_recorded_mixing_steps(golden_dir) -> None:
     for about, file in recorded(golden_dir("boundary"), "mixing_*.safetensors"):
         alpha_bar, x_0 = file["alphas_cumprod"], file["x0"].double()
@@ -228,18 +216,3 @@ def test_recorded_radii(golden_dir) -> None:
         assert torch.allclose(radius(file["x_500"]), file["radius_500"].double(), rtol=1e-5)
         assert float(radii[-1].mean()) == pytest.approx(about["mean"], rel=1e-5)
         assert float(radii[-1].mean()) == pytest.approx(float(file["mean_radius"]), rel=1e-5)
-
-
-def network(path: Path) -> Backbone:
-    """A recorded checkpoint, told what its weights do not say."""
-    with safe_open(path, framework="pt") as file:
-        config = json.loads(file.metadata()["config"])
-    width = config.get("num_head_channels", -1)
-    told = Unstated(
-        image_size=config["image_size"],
-        qkv="new" if config.get("use_new_attention_order") else "legacy",
-        heads=config.get("num_heads") if width == -1 else None,
-        head_channels=None if width == -1 else width,
-        schedule="linear",
-    )
-    return load(str(path), told=told)

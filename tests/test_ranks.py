@@ -10,7 +10,7 @@ import torch
 
 from hsl.callbacks import Evaluate
 from hsl.methods.asyrp import Asyrp
-from runs import asyrp, faces, in_two_ranks, saved_backbone, trainer
+from runs import alone_and_in_two, asyrp, faces, trainer
 
 FACES = 5  # odd: two ranks share six, one of them twice
 pytestmark = pytest.mark.slow
@@ -46,13 +46,7 @@ def starting(backbone: str) -> Asyrp:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[Path, Path]:
     """What one rank wrote, in this process, and what two wrote."""
-    root = tmp_path_factory.mktemp("ranks")
-    backbone = saved_backbone(root / "backbone")
-    for n in ("1", "2"):
-        (root / n).mkdir()
-    run(root / "1", backbone, 1)
-    in_two_ranks(__file__, root / "2", backbone)
-    return root / "1", root / "2"
+    return alone_and_in_two(tmp_path_factory.mktemp("ranks"), __file__, run)
 
 
 def edits(folder: Path) -> dict[int, torch.Tensor]:

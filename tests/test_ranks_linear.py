@@ -8,7 +8,7 @@ import torch
 
 from hsl.callbacks import Mixing
 from hsl.methods.linear import Linear
-from runs import faces, in_two_ranks, saved_backbone, trainer
+from runs import alone_and_in_two, faces, trainer
 
 FACES = 25  # odd: two ranks share 26, one of them twice
 HELD_OUT = 13
@@ -51,13 +51,7 @@ def run(folder: Path, backbone: str, ranks: int) -> None:
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory) -> tuple[Path, Path]:
     """What one rank wrote, in this process, and what two wrote."""
-    root = tmp_path_factory.mktemp("ranks")
-    backbone = saved_backbone(root / "backbone")
-    for n in ("1", "2"):
-        (root / n).mkdir()
-    run(root / "1", backbone, 1)
-    in_two_ranks(__file__, root / "2", backbone)
-    return root / "1", root / "2"
+    return alone_and_in_two(tmp_path_factory.mktemp("ranks"), __file__, run)
 
 
 def load(path: Path) -> dict:

@@ -22,20 +22,9 @@ from hsl.errors import HslError
 from hsl.process import Edit, reverse
 from hsl.schedule import Schedule
 from originals import ADM, DDPM, reinit
+from recorded import told
 
 SIX = (1, 1, 2, 2, 4, 4)
-
-
-def told(config: dict[str, Any]) -> Unstated:
-    """What a released configuration says beyond the shapes."""
-    width, heads = config.get("num_head_channels", -1), config.get("num_heads")
-    return Unstated(
-        image_size=config["image_size"],
-        qkv="new" if config.get("use_new_attention_order") else "legacy",
-        heads=heads if width == -1 else None,
-        head_channels=None if width == -1 else width,
-        schedule="linear",
-    )
 
 
 # Recorded outputs of the original networks.

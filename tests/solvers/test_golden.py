@@ -1,29 +1,14 @@
 """Parity with the recorded boundaries of BoundaryDiffusion (golden/boundary, sections 2 and 5)."""
 
-import json
-from pathlib import Path
-
 import pytest
 import torch
-from safetensors import safe_open
 from torch import Tensor
 
 from hsl.solvers import SVM, cross, figures, gram
 from linear import cosine
+from recorded import files as recorded
 
 pytestmark = pytest.mark.golden
-
-
-def recorded(folder: Path, pattern: str) -> list[tuple[dict, dict[str, Tensor]]]:
-    """Metadata and tensors of the files of that pattern."""
-    found = []
-    for path in sorted(folder.glob(pattern)):
-        with safe_open(path, framework="pt") as file:
-            about = json.loads(file.metadata()["meta"])
-            found.append((about, {key: file.get_tensor(key) for key in file.keys()}))  # noqa: SIM118
-    if not found:
-        pytest.skip(f"no golden/boundary/{pattern}")
-    return found
 
 
 def relative(found: Tensor, expected: Tensor) -> float:
