@@ -7,12 +7,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from asyrp_golden import network
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
 from hsl.intervals import Curves, t_boost, t_edit
 from hsl.process import invert, reverse
 from hsl.profile import Profile, draw, measure, measures, read_tables, rows, summary, write_tables
+from recorded import network
 from runs import faces
 from tiny import backbone
 
