@@ -8,12 +8,14 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from asyrp_golden import Recorded, assert_close, network, recorded
+from asyrp_golden import Recorded, assert_close, recorded
+from hsl.backbones import load
 from hsl.directions import Combination, Direction, Shift
 from hsl.explicit import mean_delta_h
 from hsl.intervals import CurveMeans
 from hsl.process import Edit, invert, last, reverse
 from hsl.schedule import Schedule
+from recorded import told
 
 FORWARD = {"atol": 2e-5, "rtol": 1e-4}
 PROCESS = 5e-4
@@ -306,7 +308,9 @@ def test_distance_table(golden_dir) -> None:
     if not path.exists() or not (folder / "ddpm_A_weights.safetensors").exists():
         pytest.skip("no distance_table.safetensors, or not its network")
     table = load_file(path)
-    net = network(folder / "ddpm_A_weights.safetensors", {"image_size": table["x0"].shape[-1]})
+    net = load(
+        str(folder / "ddpm_A_weights.safetensors"), told=told({"image_size": table["x0"].shape[-1]})
+    )
     images, keys = table["x0"][:3], table["x.key"].long().tolist()
     curves = {"x": CurveMeans(), "x0_t": CurveMeans()}
     with torch.no_grad():

@@ -7,12 +7,13 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from hsl.backbones import load
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
 from hsl.intervals import Curves, t_boost, t_edit
 from hsl.process import invert, reverse
 from hsl.profile import Profile, draw, measure, measures, read_tables, rows, summary, write_tables
-from recorded import network
+from recorded import told
 from runs import faces
 from tiny import backbone
 
@@ -72,7 +73,7 @@ def test_the_released_table(golden_dir) -> None:
     if not path.exists() or not weights.exists():
         pytest.skip("no distance_table.safetensors, or not its network")
     table = load_file(path)
-    net = network(weights, {"image_size": table["x0"].shape[-1]})
+    net = load(str(weights), told=told({"image_size": table["x0"].shape[-1]}))
     grid = net.schedule.grid(len(table["x.key"]) + 1)
     found = measure(net, grid, table["x0"][:3], squared, batch=2, as_released=True)
     for name, curve in (("x0_t", found.mean.p), ("x", found.mean.x),
