@@ -29,6 +29,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
 from hsl.errors import HslError
 from hsl.methods.base import Method
+from hsl.types import attribute_and_value
 
 #: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
 #: hundred small images need no worker processes, a run may be continued in its folder, a closed
@@ -98,7 +99,7 @@ class HslCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """On ToyFaces, take as many faces as the method asks for, and validate and test on those
-        that lack the attribute to be edited."""
+        that lack the attribute to be edited; with several, those are found where it is measured."""
         config = self.config[self.subcommand]
         if config.get("weights_only", True) is None:
             config.weights_only = True
@@ -106,8 +107,9 @@ class HslCLI(LightningCLI):
             config.trainer.limit_val_batches = 1.0  # 0 is for fit, where callbacks look after it
         attribute = config.model.get("init_args", {}).get("attribute")
         toyfaces = config.data.class_path.endswith("ToyFacesDataModule")
-        if toyfaces and attribute and config.data.init_args.where is None:
-            lacking = {attribute: 0}
+        if toyfaces and isinstance(attribute, str) and config.data.init_args.where is None:
+            target, value = attribute_and_value(attribute)
+            lacking = {target: 1 - value}
             config.data.init_args.where = {"validation": lacking, "test": lacking}
         method = locate(config.model.class_path)
         if toyfaces and isinstance(method, type) and issubclass(method, Method):

@@ -17,3 +17,9 @@ class Batch(NamedTuple):
     labels: Tensor
     index: Tensor  # type: ignore[assignment]  # tuple has a method of that name
     path: list[str]
+
+
+def attribute_and_value(name: str) -> tuple[str, int]:
+    """The attribute that a direction of this name is about, and what it sets it to: ``Smiling`` to
+    1, ``Not_Young`` (which takes Young away) to 0."""
+    return (name.removeprefix("Not_"), 0) if name.startswith("Not_") else (name, 1)

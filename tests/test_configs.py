@@ -132,7 +132,8 @@ def test_the_interval_of_a_data_set_goes_with_the_paper(name: str, tmp_path, mon
     monkeypatch.setattr(DirectionalClipLoss, "__init__", lambda *a: torch.nn.Module.__init__(a[0]))
     method = stop_at("_run_subcommand", ["fit", *options(*paths), *arguments], monkeypatch).model
     wanted = yaml.safe_load(paths[1].read_text())["model"]["init_args"]
-    assert method.source_and_target == source_and_target(wanted["attribute"])
+    name = wanted["attribute"]
+    assert method.texts_of(name) == source_and_target(name)
     assert (method.t_edit, method.t_boost) == (wanted["t_edit"], wanted["t_boost"])
     assert method.l1_weight == 3.0 and list(method.directions) == [wanted["attribute"]]
 

@@ -9,7 +9,7 @@ import torch
 
 from hsl.errors import HslError
 from hsl.methods.base import Method
-from hsl.types import Batch
+from hsl.types import Batch, attribute_and_value
 
 
 def method_of(module: L.LightningModule) -> Method:
@@ -35,7 +35,8 @@ def first_faces(
     trainer: L.Trainer, split: str, n: int, device: torch.device, lacking: str | None = None
 ) -> Batch:
     """The first ``n`` images of a split (``train``, ``validation``, ``test``) in the order of its
-    data set, the same on every rank; only those not labelled to have the attribute ``lacking``.
+    data set, the same on every rank; only those not labelled to be already what the direction
+    ``lacking`` makes of them.
 
     Raises:
         HslError: the trainer has no data module, or there is no such image.
@@ -50,9 +51,10 @@ def first_faces(
     }
     loader = loaders[split]()
     items = (loader.dataset[i] for i in range(len(loader.dataset)))
-    if lacking is not None and lacking in getattr(data, "names", ()):
-        column = list(data.names).index(lacking)
-        items = (item for item in items if float(item.labels[column]) != 1)
+    attribute, value = attribute_and_value(lacking or "")
+    if attribute in getattr(data, "names", ()):
+        column = list(data.names).index(attribute)
+        items = (item for item in items if float(item.labels[column]) != value)
     found = list(islice(items, n))
     if not found:
         what = f" without {lacking}" if lacking and len(loader.dataset) else ""

@@ -27,7 +27,7 @@ from hsl.metrics import (
 )
 from hsl.metrics.base import NothingMeasured
 from hsl.report import figure_rows, print_table, write_json
-from hsl.types import Batch
+from hsl.types import Batch, attribute_and_value
 
 
 class Evaluate(L.Callback):
@@ -97,7 +97,8 @@ class Evaluate(L.Callback):
                     metric.update(images, reconstruction, index)
                 elif kind == "counterfactual":
                     data = trainer.datamodule  # type: ignore[attr-defined]
-                    truth = data.counterfactual(index, "test", **{name: 1}).to(images)
+                    target, value = attribute_and_value(name)
+                    truth = data.counterfactual(index, "test", **{target: value}).to(images)
                     floor = method.edit_images(truth, index)
                     metric.update(images, edited, truth, floor, index)
                 else:
@@ -142,27 +143,29 @@ class Evaluate(L.Callback):
 
     def _metrics(self, trainer: L.Trainer, method: Method, name: str) -> dict[str, PerSample]:
         metrics: dict[str, PerSample] = {}
-        if self.attributes is not None and name in self.attributes.names:
-            metrics["attributes"] = AttributeChange(self.attributes, name)
+        target, value = attribute_and_value(name)
+        if self.attributes is not None and target in self.attributes.names:
+            metrics["attributes"] = AttributeChange(self.attributes, target, value)
             metrics["reconstruction"] = Reconstruction(self.attributes)
         else:
             metrics["reconstruction"] = Reconstruction()
         data = getattr(trainer, "datamodule", None)
-        drawn = isinstance(data, ToyFacesDataModule) and name in data.names
+        drawn = isinstance(data, ToyFacesDataModule) and target in data.names
         if self.distance is not None and drawn:
             metrics["counterfactual"] = CounterfactualError(self.distance)
-        texts = method.source_and_target
+        texts = method.texts_of(name)
         if self.clip is not None and texts is not None:
             metrics["s_dir"] = DirectionalSimilarity(self.clip, *texts, self.templates)
         return metrics
 
 
 def _lacking(trainer: L.Trainer, batch: Batch, name: str) -> torch.Tensor:
-    """Which images ``[B]`` are not labelled to have the attribute already."""
+    """Which images ``[B]`` are not labelled to be already what the edit makes of them."""
     names = list(getattr(getattr(trainer, "datamodule", None), "names", ()))
-    if name not in names:
+    target, value = attribute_and_value(name)
+    if target not in names:
         return torch.ones(len(batch.index), dtype=torch.bool, device=batch.index.device)
-    return batch.labels[:, names.index(name)] != 1
+    return batch.labels[:, names.index(target)] != value
 
 
 def peak_memory_mb() -> int:

@@ -13,6 +13,7 @@ from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.progress import track
 from hsl.report import replacing
+from hsl.types import attribute_and_value
 
 
 class Grids(L.Callback):
@@ -54,8 +55,9 @@ class Grids(L.Callback):
             columns += list(torch.cat(swept, dim=1))
             titles = ["source", "reconstruction", *(f"{factor:+g}" for factor in self.factors)]
             data = getattr(trainer, "datamodule", None)
-            if isinstance(data, ToyFacesDataModule) and name in data.names:
-                truth = data.counterfactual(faces.index, "test", **{name: 1})
+            attribute, value = attribute_and_value(name)
+            if isinstance(data, ToyFacesDataModule) and attribute in data.names:
+                truth = data.counterfactual(faces.index, "test", **{attribute: value})
                 columns.append(truth.to(method.device))
                 titles.append("truth")
             path = run_folder(trainer) / ("grid.png" if single else f"grid_{name}.png")

@@ -12,7 +12,8 @@ from hsl.profile import measure
 
 class Intervals(L.Callback):
     """Measures LPIPS(P_t, x_0) and LPIPS(x_t, x_0) along the inversion of a few images, and sets
-    the method's t_edit and t_boost where they are not given (Kwon et al. 2023, section 3.3).
+    each direction's t_edit and the method's t_boost where they are not given (Kwon et al. 2023,
+    section 3.3).
 
     The curves are written to the run folder in the format of Asyrp's released tables.
 
@@ -42,7 +43,8 @@ class Intervals(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set t_edit and t_boost, unless both are given."""
         method = method_of(pl_module)
-        if method.t_edit is not None and method.t_boost is not None:
+        known = method.t_edit is not None or set(method.t_edits) == set(method.directions)
+        if known and method.t_boost is not None:
             return
         if self.table_p and self.table_x:
             curves = Curves(intervals.read_tsv(self.table_p), intervals.read_tsv(self.table_x))
@@ -56,10 +58,13 @@ class Intervals(L.Callback):
                 folder = run_folder(trainer)
                 intervals.write_tsv(folder / "LPIPS_distance_x0_t.tsv", curves.p)
                 intervals.write_tsv(folder / "LPIPS_distance_x.tsv", curves.x)
-        if method.t_edit is None:
-            method.t_edit = intervals.t_edit(curves, method.cosine, self.edit_threshold)
+        if not known:
+            method.t_edits = {
+                name: intervals.t_edit(curves, method.cosine_of(name), self.edit_threshold)
+                for name in method.directions
+            }
         if method.t_boost is None:
             method.t_boost = intervals.t_boost(curves, self.boost_threshold)
         # the last digits of a mean differ between machines: all ranks take the first one's choice
-        found = trainer.strategy.broadcast((method.t_edit, method.t_boost))
-        method.t_edit, method.t_boost = found
+        found = trainer.strategy.broadcast((method.t_edits, method.t_boost))
+        method.t_edits, method.t_boost = found

@@ -12,6 +12,7 @@ from hsl.encoders.roles import require_guide
 from hsl.errors import HslError
 from hsl.progress import track
 from hsl.report import print_table
+from hsl.types import attribute_and_value
 
 
 class Strength(L.Callback):
@@ -54,16 +55,17 @@ class Strength(L.Callback):
             return
         guide = self.guide.to(method.device)
         for name in method.directions:
-            if name not in guide.names:
+            attribute, value = attribute_and_value(name)
+            if attribute not in guide.names:
                 rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
                 continue
             faces = first_faces(trainer, "validation", self.images, method.device, lacking=name)
             pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
-            column, hits = guide.names.index(name), torch.zeros(len(self.strengths))
+            column, hits = guide.names.index(attribute), torch.zeros(len(self.strengths))
             for piece in track(pieces, f"strength of {name}", len(pieces)):
                 edited = method.sweep(faces.image[piece], faces.index[piece], name, self.strengths)
                 seen = guide.probabilities(edited.flatten(0, 1))[:, column] >= 0.5
-                hits += seen.view(len(self.strengths), -1).sum(1).cpu()
+                hits += (seen == bool(value)).view(len(self.strengths), -1).sum(1).cpu()
             shares = (hits / len(faces.image)).tolist()
             enough = [s for s, share in zip(self.strengths, shares, strict=True)
                       if share >= self.share]  # fmt: skip

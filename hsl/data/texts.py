@@ -5,7 +5,7 @@ from functools import cache
 import yaml
 
 from hsl.assets import asset
-from hsl.data.toyfaces.captions import TEXTS
+from hsl.data.toyfaces.captions import OPPOSITE_TEXTS, TEXTS
 from hsl.errors import HslError
 
 Texts = dict[str, tuple[str, str]]
@@ -37,10 +37,12 @@ def source_and_target(attribute: str) -> tuple[str, str]:
         HslError: no such attribute.
     """
     known = {name: pair for d in ("toyfaces", *_released()) for name, pair in texts(d).items()}
+    known |= OPPOSITE_TEXTS
     if attribute not in known:
         raise HslError(
-            f"{attribute}: give source and target texts; known are ToyFaces' ({', '.join(TEXTS)}) "
-            f"and those of Asyrp's released code (smiling, church_gothic, ...: hsl.data.texts)"
+            f"{attribute}: give source and target texts; known are ToyFaces' ({', '.join(TEXTS)}, "
+            "Not_ before each) and those of Asyrp's released code (smiling, church_gothic, ...: "
+            "hsl.data.texts)"
         )
     return known[attribute]
 

@@ -3,7 +3,7 @@
 Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICLR 2023.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,7 +21,7 @@ from hsl.encoders.roles import HasRole, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
 from hsl.methods.base import Method
-from hsl.process import Edit, Injection, reverse
+from hsl.process import Edit, Injection, Step, reverse
 from hsl.store import key_of
 from hsl.types import Batch
 
@@ -40,6 +40,25 @@ def decay(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
     return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=7)
 
 
+def _texts(
+    attribute: str | list[str], source: str | list[str] | None, target: str | list[str] | None
+) -> dict[str, tuple[str, str]]:
+    """Source and target by attribute, those that are not given from the tables."""
+    names = [attribute] if isinstance(attribute, str) else list(attribute)
+    if not names or len(set(names)) < len(names):
+        raise HslError(f"attribute: want one or several different names, not {names}")
+    pairs = []
+    for what, which, given in (("source", 0, source), ("target", 1, target)):
+        if given is None:
+            texts = [source_and_target(name)[which] for name in names]
+        else:
+            texts = [given] if isinstance(given, str) else list(given)
+        if len(texts) != len(names):
+            raise HslError(f"{what}: {len(texts)} texts for {len(names)} attributes")
+        pairs.append(texts)
+    return dict(zip(names, zip(*pairs, strict=True), strict=True))
+
+
 def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
     """Templates by name, or as they are."""
     if templates is None:
@@ -50,18 +69,20 @@ def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
 
 
 class Asyrp(Method):
-    """Trains one direction for one attribute, f_t by default, one optimiser step per edited
-    timestep.
+    """Trains a direction for each attribute, f_t by default, one optimiser step per edited
+    timestep. Several attributes share what depends on the image alone (its inversion, its unedited
+    trajectory, its CLIP features), and come out as if each had been trained alone.
 
     The loss at timestep t is ``clip_weight * -log((2 - L_dir) / 2) + l1_weight * cosine * L1``:
     L_dir between each image and its own edited P_t, L1 between the edited and the unedited
     trajectory's P_t (facts in the paper's eq. 6 and appendix; the cosine as released).
 
     Args:
-        attribute: the name of the direction, and of the texts used by default: ToyFaces' or,
-            by its name in Asyrp's released code, one of hsl/assets/texts.yaml.
-        source: text of what is there; None: the attribute's.
-        target: text of what is wanted; None: the attribute's.
+        attribute: the name of the direction, or names; and of the texts used by default: ToyFaces'
+            (with ``Not_`` before it what takes it away) or, by its name in Asyrp's released code,
+            one of hsl/assets/texts.yaml.
+        source: text of what is there, one for each attribute; None: the attribute's.
+        target: text of what is wanted; the same.
         templates: sentences with one ``{}``; ``imagenet``: the 80 that CLIP was published with;
             None: ToyFaces'.
         clip: a guide for `Clip.load`.
@@ -89,14 +110,15 @@ class Asyrp(Method):
         backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap: see `Method`.
 
     Raises:
-        HslError: unknown names, texts whose cosine is not positive, a judge as guide.
+        HslError: unknown or repeated names, as many texts as there are not attributes, texts whose
+            cosine is not positive, a judge as guide.
     """
 
     def __init__(
         self,
-        attribute: str = "Smiling",
-        source: str | None = None,
-        target: str | None = None,
+        attribute: str | list[str] = "Smiling",
+        source: str | list[str] | None = None,
+        target: str | list[str] | None = None,
         templates: Sequence[str] | Literal["imagenet"] | None = None,
         clip: str = "toyfaces/guide",
         antialias: bool = True,
@@ -126,52 +148,53 @@ class Asyrp(Method):
             backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap
         )
         self.automatic_optimization = False
-        if source is None or target is None:
-            known = source_and_target(attribute)
-            source = known[0] if source is None else source
-            target = known[1] if target is None else target
-        self.source, self.target = source, target
-        self.attribute, self.clip_name = attribute, clip
+        self._texts = _texts(attribute, source, target)
+        self.clip_name = clip
         antialias = antialias and not as_released
         self.clip = Clip.load(clip, antialias=antialias)
         self.clip_key = key_of(antialias, *self.clip.state_dict().values())
-        self.loss = DirectionalClipLoss(
-            self.clip, self.source, self.target, _sentences(templates), as_released
-        )
+        self.losses = nn.ModuleDict({
+            name: DirectionalClipLoss(self.clip, *pair, _sentences(templates), as_released)
+            for name, pair in self._texts.items()
+        })  # fmt: skip
         self.clip_weight, self.l1_weight, self.id_weight = clip_weight, l1_weight, id_weight
         if isinstance(identity, HasRole):
             require_guide(identity, "identity loss")
         self.identity = None if identity is None else identity.requires_grad_(False).eval()
         self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
-        if direction == "implicit":
-            self.directions[attribute] = ImplicitFunction.for_backbone(
-                self.backbone,
-                family=family or self.backbone.family,
-                zero_init=zero_init,
-                ignore_timesteps=ignore_timesteps,
-            )
-        else:
-            self.directions[attribute] = self._tensors(direction, zero_init)
+        for name in self._texts:
+            if direction == "implicit":
+                self.directions[name] = ImplicitFunction.for_backbone(
+                    self.backbone,
+                    family=family or self.backbone.family,
+                    zero_init=zero_init,
+                    ignore_timesteps=ignore_timesteps,
+                )
+            else:
+                self.directions[name] = self._tensors(direction, zero_init)
         self._seen: set[int] = set()
 
-    @property
-    def cosine(self) -> float:
+    def loss(self, name: str) -> DirectionalClipLoss:
+        """The directional loss of attribute ``name``."""
+        loss = self.losses[name]
+        assert isinstance(loss, DirectionalClipLoss)
+        return loss
+
+    def cosine_of(self, name: str) -> float:
         """Cosine of the bare source and target texts; the Intervals callback weighs by it."""
-        return self.loss.cosine
+        return self.loss(name).cosine
 
-    @property
-    def source_and_target(self) -> tuple[str, str]:
-        """The texts that the edit goes between."""
-        return self.source, self.target
+    def texts_of(self, name: str) -> tuple[str, str] | None:
+        """The source and target texts of attribute ``name``."""
+        return self._texts.get(name)
 
-    @property
-    def edited_grid(self) -> list[int]:
-        """The timesteps that are trained: t_edit <= t <= t_start.
+    def edited_grid(self, name: str) -> list[int]:
+        """The timesteps that direction ``name`` is trained at: t_edit <= t <= t_start.
 
         Raises:
             HslError: t_edit and t_boost are not known yet, or no timestep lies between.
         """
-        edit = self.edit(self.attribute)
+        edit = self.edit(name)
         grid = [t for t in self.grid if edit.acts(t)]
         if not grid:
             raise HslError(f"no timestep of {len(self.grid)} lies in t_edit to t_start")
@@ -179,32 +202,73 @@ class Asyrp(Method):
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Walk the edited part of the reverse process, one optimiser step at each timestep."""
-        images, optimizer = batch.image, self.optimizers()
+        optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        x, unedited, features = self._source(images)
-        direction = self.directions[self.attribute]
-        assert isinstance(direction, Direction)
-        edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
-        steps = reverse(self.backbone, x, self.edited_grid, edit)
-        totals: dict[str, Tensor] = {}
+        x, unedited, features = self._source(batch.image)
         mean = BatchMean(batch.index, self._seen)
-        for step, p in zip(steps, unedited, strict=True):
-            image = self.backbone.image(step.p)
-            parts = {"l_dir": mean(self.loss(image, features)), "l1": mean((step.p - p).abs())}
-            loss = self.clip_weight * log_directional(parts["l_dir"])
-            loss = loss + self.l1_weight * self.cosine * parts["l1"]
-            if self.identity is not None:
-                alike = identity_loss(self.identity, image, self.backbone.image(p))
-                parts["l_id"] = mean(alike)
-                loss = loss + self.id_weight * parts["l_id"]
+        walks = {name: self._walk(name, x) for name in self._texts}
+        logged: dict[str, list[Tensor]] = {}
+        for t, p in zip(reversed(self._longest_grid), unedited, strict=True):
             optimizer.zero_grad()
-            self.manual_backward(loss)
+            self._backward(
+                self._loss(name, next(walk).p, p, features, mean, logged)
+                for name, walk in walks.items()
+                if self.edit(name).acts(t)
+            )
             optimizer.step()
-            for name, value in {"loss": loss, **parts}.items():
-                totals[name] = totals.get(name, torch.zeros_like(loss)) + value.detach()
-        means = {f"train/{k}": total / len(self.edited_grid) for k, total in totals.items()}
+        means = {f"train/{key}": torch.stack(values).mean() for key, values in logged.items()}
         self.log_dict(means, on_epoch=True, on_step=False,
                       batch_size=mean.count, sync_dist=True, prog_bar=True)  # fmt: skip
+
+    def _walk(self, name: str, x: Tensor) -> Iterator[Step]:
+        """The edited steps of direction ``name`` from x at the first of them."""
+        direction = self.directions[name]
+        assert isinstance(direction, Direction)
+        edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
+        return reverse(self.backbone, x, self.edited_grid(name), edit)
+
+    def _loss(
+        self,
+        name: str,
+        edited: Tensor,
+        unedited: Tensor,
+        features: Tensor,
+        mean: BatchMean,
+        logged: dict[str, list[Tensor]],
+    ) -> Tensor:
+        """The loss of one step of direction ``name``; it and its parts are added to ``logged``."""
+        image, cosine = self.backbone.image(edited), self.cosine_of(name)
+        parts = {
+            "l_dir": mean(self.losses[name](image, features)),
+            "l1": mean((edited - unedited).abs()),
+        }
+        loss = self.clip_weight * log_directional(parts["l_dir"])
+        loss = loss + self.l1_weight * cosine * parts["l1"]
+        if self.identity is not None:
+            alike = identity_loss(self.identity, image, self.backbone.image(unedited))
+            parts["l_id"] = mean(alike)
+            loss = loss + self.id_weight * parts["l_id"]
+        prefix = "" if len(self.directions) == 1 else f"{name}/"
+        for part, value in {"loss": loss, **parts}.items():
+            logged.setdefault(prefix + part, []).append(value.detach())
+        return loss
+
+    def _backward(self, losses: Iterable[Tensor]) -> None:
+        """Gradients of one step's losses, each graph freed before the next is built; averaged over
+        ranks once. A direction without a loss keeps none, so that no optimiser moves it."""
+        if len(self.directions) == 1 or self.trainer.world_size == 1:
+            for loss in losses:
+                self.manual_backward(loss)
+            return
+        with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]
+            for loss in losses:
+                self.manual_backward(loss)
+        idle = [p for p in self.directions.parameters() if p.grad is None]
+        # DDP averages once every parameter has been through a backward pass
+        parameters = [p.flatten() for p in self.directions.parameters()]
+        self.manual_backward(0.0 * torch.cat(parameters).sum())
+        for parameter in idle:
+            parameter.grad = None
 
     def on_train_epoch_start(self) -> None:
         """No image has been seen in this epoch."""
@@ -218,17 +282,24 @@ class Asyrp(Method):
 
     def about(self, name: str) -> dict[str, Any]:
         """What the direction's file says: also the method, the texts and the CLIP."""
-        return super().about(name) | {
-            "method": "asyrp",
-            "texts": [self.source, self.target],
-            "cosine": self.cosine,
-            "clip": self.clip_name,
-        }
+        about = super().about(name)
+        if name in self._texts:
+            about |= {"texts": list(self._texts[name]), "cosine": self.cosine_of(name)}
+        return about | {"method": "asyrp", "clip": self.clip_name}
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """The optimiser of the direction's parameters and its schedule."""
         optimizer = self.make_optimizer(self.directions.parameters())
         return [optimizer], [self.make_scheduler(optimizer)]
+
+    @property
+    def _longest_grid(self) -> list[int]:
+        """The timesteps that any direction is trained at."""
+        return max((self.edited_grid(name) for name in self._texts), key=len)
+
+    def _features(self, images: Tensor) -> Tensor:
+        """The images' unit CLIP features ``[B, E]``, which are the same to all attributes."""
+        return self.loss(next(iter(self._texts))).features(images)
 
     def _tensors(self, kind: Kind, zero_init: bool) -> Shift:
         """The `Shift` of a kind of direction, for the timesteps that may be edited."""
@@ -246,7 +317,7 @@ class Asyrp(Method):
         """What depends on the image alone: x at the first edited step ``[B, C, s, s]``, the
         unedited trajectory's P_t ``[n, B, C, s, s]``, noisiest first, and the image's unit CLIP
         features ``[B, E]``."""
-        edited = self.edited_grid
+        edited = self._longest_grid
         grid = [t for t in self.grid if t >= edited[0]]
         parts = ("P_t", self.backbone.hash, self.grid, self.refine, edited, self.clip_key)
 
@@ -259,7 +330,7 @@ class Asyrp(Method):
                         x = step.x
                     if step.t <= edited[-1]:
                         p.append(step.p)
-                found = {"x": x, "p": torch.stack(p, 1), "features": self.loss.features(some)}
+                found = {"x": x, "p": torch.stack(p, 1), "features": self._features(some)}
             return [{name: t[i] for name, t in found.items()} for i in range(len(some))]
 
         keys = [key_of(*parts, image) for image in images]

@@ -62,16 +62,20 @@ class Method(L.LightningModule):
         self.seed = seed
         self.directions = nn.ModuleDict()
         self.strengths: dict[str, float] = {}
+        #: Found by the `Intervals` callback for each direction where ``t_edit`` is not given.
+        self.t_edits: dict[str, int] = {}
 
-    @property
-    def cosine(self) -> float:
-        """Cosine of the texts that an edit goes between; 1 for methods without texts."""
+    def cosine_of(self, name: str) -> float:
+        """Cosine of the texts that the edit ``name`` goes between; 1 for methods without texts."""
         return 1.0
 
-    @property
-    def source_and_target(self) -> tuple[str, str] | None:
-        """The texts that an edit goes between, if the method has any."""
+    def texts_of(self, name: str) -> tuple[str, str] | None:
+        """The source and target texts of the edit ``name``, if the method has any."""
         return None
+
+    def t_edit_of(self, name: str) -> int | None:
+        """t_edit of direction ``name``: the one given for all, else the one found for it."""
+        return self.t_edits.get(name) if self.t_edit is None else self.t_edit
 
     def edit(self, name: str, strength: float | Tensor | None = None) -> Edit:
         """The edit along direction ``name``; strength None is the chosen one (1 if none was).
@@ -82,12 +86,13 @@ class Method(L.LightningModule):
         if name not in self.directions:
             known = ", ".join(self.directions) or "none"
             raise HslError(f"no direction {name!r}; there are: {known}")
-        if self.t_edit is None or self.t_boost is None:
+        t_edit = self.t_edit_of(name)
+        if t_edit is None or self.t_boost is None:
             raise HslError("t_edit and t_boost are not set: give both, or use Intervals")
         direction = self.directions[name]
         assert isinstance(direction, Direction)
         strength = self.strengths.get(name, 1.0) if strength is None else strength
-        return Edit(direction, strength, self.t_edit, self.t_boost, self.t_start, self.injection)
+        return Edit(direction, strength, t_edit, self.t_boost, self.t_start, self.injection)
 
     def about(self, name: str) -> dict[str, Any]:
         """What the file of direction ``name`` says of it, as JSON values."""
@@ -96,7 +101,7 @@ class Method(L.LightningModule):
             "strength": self.strengths.get(name, 1.0),
             "injection": self.injection,
             "steps": len(self.grid),
-            "t_edit": self.t_edit,
+            "t_edit": self.t_edit_of(name),
             "t_start": self.t_start,
             "t_boost": self.t_boost,
         }
@@ -171,6 +176,7 @@ class Method(L.LightningModule):
         checkpoint["hsl"] = {
             "backbone_hash": self.backbone.hash,
             "t_edit": self.t_edit,
+            "t_edits": self.t_edits,
             "t_start": self.t_start,
             "t_boost": self.t_boost,
             "strengths": self.strengths,
@@ -190,6 +196,7 @@ class Method(L.LightningModule):
         if missing:
             raise HslError(f"this checkpoint lacks {', '.join(sorted(missing)[:3])}")
         self.t_edit = about["t_edit"] if self.t_edit is None else self.t_edit
+        self.t_edits = about.get("t_edits", {})
         self.t_boost = about["t_boost"] if self.t_boost is None else self.t_boost
         self.t_start = about["t_start"] if self.t_start is None else self.t_start
         self.strengths = about["strengths"]

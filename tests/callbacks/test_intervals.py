@@ -33,7 +33,8 @@ def test_thresholds_are_found_and_tables_written(folder: str, tmp_path: Path) ->
     low, high = (max(curve.values()) * 0.5 for curve in curves)
     found = Intervals(edit_threshold=low, boost_threshold=high, images=3)
     method = start(folder, tmp_path, found, t_edit=None, t_boost=None)
-    assert method.t_edit == intervals.t_edit(curves, method.cosine, low) in method.grid
+    wanted = intervals.t_edit(curves, method.cosine_of("Smiling"), low)
+    assert method.t_edit_of("Smiling") == wanted in method.grid
     assert method.t_boost == intervals.t_boost(curves, high) in method.grid
     for name, curve in zip(TABLES, curves, strict=True):
         assert intervals.read_tsv(tmp_path / name) == pytest.approx(curve, abs=1e-6)
@@ -55,7 +56,9 @@ def test_tables_can_be_given(folder: str, tmp_path: Path) -> None:
     found = Intervals("nonsense", 0.2, 0.15, table_p=paths[0], table_x=paths[1])
     method = start(folder, tmp_path / "run", found, t_edit=None, t_boost=None)
     curve = {t: t / 2000 for t in range(0, 1000, 10)}
-    assert method.t_edit == intervals.first_crossing(curve, 0.2 * method.cosine, "t_edit")
+    assert method.t_edit_of("Smiling") == intervals.first_crossing(
+        curve, 0.2 * method.cosine_of("Smiling"), "t_edit"
+    )
     assert method.t_boost == 150
 
 

@@ -73,7 +73,9 @@ def test_training_starts_from_the_identity(folder: str, tmp_path: Path) -> None:
         torch.manual_seed(0)
         method = asyrp(folder, zero_init=zero, t_boost=0)
         seen: list[Tensor] = []
-        method.loss.register_forward_pre_hook(lambda module, inputs, s=seen: s.append(inputs[0]))
+        method.losses["Smiling"].register_forward_pre_hook(
+            lambda module, inputs, s=seen: s.append(inputs[0])
+        )
         rebuilt = method.edit_images(images, torch.arange(2))
         edited = method.edit_images(images, torch.arange(2), method.edit("Smiling"))
         assert torch.allclose(edited, rebuilt, atol=1e-6) == zero
@@ -91,14 +93,16 @@ def test_the_loss_is_the_papers(folder: str, tmp_path: Path) -> None:
     run = fit(method, tmp_path, n=1)
     image = run.datamodule.faces("train").images
     x, edit = method.x_T(image), method.edit("Smiling")
-    features = method.loss.features(image)
+    features = method.losses["Smiling"].features(image)
     rows = []
     with torch.no_grad():
-        paths = (reverse(method.backbone, x, method.edited_grid, e) for e in (edit, None))
+        paths = (
+            reverse(method.backbone, x, method.edited_grid("Smiling"), e) for e in (edit, None)
+        )
         for edited, plain in zip(*paths, strict=True):
-            l_dir = float(method.loss(edited.p, features))
+            l_dir = float(method.losses["Smiling"](edited.p, features))
             l1 = float((edited.p - plain.p).abs().mean())
-            loss = 0.7 * -math.log((2 - l_dir) / 2) + 3.0 * method.cosine * l1
+            loss = 0.7 * -math.log((2 - l_dir) / 2) + 3.0 * method.cosine_of("Smiling") * l1
             rows.append([loss, l_dir, l1])
     expected = torch.tensor(rows).mean(0).tolist()
     logged = [float(run.callback_metrics[f"train/{name}"]) for name in ("loss", "l_dir", "l1")]
@@ -116,7 +120,9 @@ def test_the_identity_loss_keeps_what_its_embedding_sees(folder: str, tmp_path: 
                        optimizer=partial(torch.optim.Adam, lr=1e-2))  # fmt: skip
         run = fit(method, tmp_path / str(weight), epochs=3)
         x, edit = method.x_T(images), replace(method.edit("Smiling"), t_boost=0)
-        paths = (reverse(method.backbone, x, method.edited_grid, e) for e in (edit, None))
+        paths = (
+            reverse(method.backbone, x, method.edited_grid("Smiling"), e) for e in (edit, None)
+        )
         with torch.no_grad():
             found = [identity_loss(embed, e.p, o.p).mean() for e, o in zip(*paths, strict=True)]
         apart[weight] = float(torch.stack(found).mean())
@@ -144,7 +150,7 @@ def test_what_depends_on_the_image_alone_is_computed_once(folder: str, tmp_path:
     cache = str(tmp_path / "cache")
     for run, epochs, computed in (("first", 2, True), ("second", 1, False)):
         method, passes = asyrp(folder, cache=cache), []
-        encode, features = method.backbone.encode, method.loss.features
+        encode, features = method.backbone.encode, method.losses["Smiling"].features
 
         def counting(x: Tensor, t: int, passes=passes, encode=encode):
             passes.append(t)
@@ -154,7 +160,7 @@ def test_what_depends_on_the_image_alone_is_computed_once(folder: str, tmp_path:
             passes.append("clip")
             return features(images)
 
-        method.backbone.encode, method.loss.features = counting, looking
+        method.backbone.encode, method.losses["Smiling"].features = counting, looking
         fit(method, tmp_path / run, n=2, epochs=epochs)
         training = [item for t in EDITED for item in (t, "clip")]
         once = [*method.grid, *EDITED, "clip"] if computed else []  # inverted, walked back
@@ -209,7 +215,48 @@ def test_bad_choices_are_refused(folder: str) -> None:
 def test_an_interval_without_timesteps_is_refused(folder: str) -> None:
     for interval in ({"t_edit": 850, "t_start": 950}, {"t_edit": 600, "t_start": 500}):
         with pytest.raises(HslError, match="t_start"):
-            _ = asyrp(folder, **interval).edited_grid
+            _ = asyrp(folder, **interval).edited_grid("Smiling")
+
+
+def test_several_attributes_train_as_if_alone(folder: str, tmp_path: Path) -> None:
+    """Each with its own texts and its own t_edit; also by an optimiser with momentum."""
+    names, t_edits = ["Smiling", "Not_Young"], {"Smiling": 300, "Not_Young": 600}
+    adam = partial(torch.optim.Adam, lr=1e-2)
+
+    def trained(attribute: str | list[str]) -> Asyrp:
+        torch.manual_seed(0)
+        method = asyrp(folder, attribute=attribute, t_edit=None, optimizer=adam)
+        for name in method.directions:
+            method.directions[name].load_state_dict(start)
+            method.t_edits[name] = t_edits[name]
+        run = fit(method, tmp_path / str(attribute), n=3, epochs=2)
+        logged.append({key for key in run.callback_metrics if key.startswith("train/")})
+        return method
+
+    logged: list[set[str]] = []
+    start = asyrp(folder, zero_init=False).directions["Smiling"].state_dict()
+    together = trained(names)
+    assert len(together.edited_grid("Smiling")) > len(together.edited_grid("Not_Young")) > 0
+    assert logged[0] == {f"train/{n}/{part}" for n in names for part in ("loss", "l_dir", "l1")}
+    for name in names:
+        alone = trained(name).directions[name].state_dict()
+        for key, value in together.directions[name].state_dict().items():
+            assert torch.allclose(value, alone[key], atol=1e-6), (name, key)
+            assert not torch.equal(value, start[key]), (name, key)
+    assert together.texts_of("Not_Young") == ("face", "old face")
+
+
+def test_each_attribute_wants_its_texts(folder: str) -> None:
+    two = ["Smiling", "Eyeglasses"]
+    named = asyrp(folder, attribute=two, source=["a", "the"], target=["old face", "pale face"])
+    assert [named.texts_of(name) for name in two] == [("a", "old face"), ("the", "pale face")]
+    for wrong, message in (
+        ({"attribute": two, "target": "old face"}, "1 texts for 2"),
+        ({"attribute": ["Smiling", "Smiling"]}, "different"),
+        ({"attribute": []}, "attribute"),
+    ):
+        with pytest.raises(HslError, match=message):
+            asyrp(folder, **wrong)
 
 
 @pytest.mark.parametrize("kind", ["shift", "global", "eps"])
@@ -225,13 +272,14 @@ def test_tensors_train_too(folder: str, tmp_path: Path, kind: str) -> None:
     for epochs in (0, 3):
         if epochs:
             fit(method, tmp_path, epochs=epochs)
-        features, edit = method.loss.features(images), method.edit("Smiling")
+        loss, edit = method.loss("Smiling"), method.edit("Smiling")
+        features = loss.features(images)
         with torch.no_grad():
             steps = reverse(
                 method.backbone, method.x_T(images), method.grid, replace(edit, t_boost=0)
             )
             p = [step.p for step in steps if edit.acts(step.t)]
-        losses.append(float(method.loss(torch.cat(p), features.repeat(len(p), 1)).mean()))
+        losses.append(float(loss(torch.cat(p), features.repeat(len(p), 1)).mean()))
     assert bool(shift.delta.detach().flatten(1).any(1).all())
     assert losses[1] < losses[0] - 0.02
 

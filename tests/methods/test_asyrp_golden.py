@@ -64,7 +64,7 @@ class Logged(Asyrp):
         self.recorded = list(zip(file["x0"], file["x_T"], strict=True))
         self.steps: list[tuple[float, float]] = []
         self.l_dir = float("nan")
-        self.loss.register_forward_hook(self.note)
+        self.losses["recorded"].register_forward_hook(self.note)
 
     def x_T(self, images: Tensor) -> Tensor:
         rows = [x for image in images for x_0, x in self.recorded if torch.equal(x_0, image)]
@@ -125,7 +125,7 @@ def fit(made: Logged, file: Recorded, run: str, path: Path) -> None:
     batch = len(images) if run == "bs2" else 1
     items = [Item(image, torch.zeros(0), i, "") for i, image in enumerate(images)]
     loader = DataLoader(items, batch_size=batch, collate_fn=collate)
-    epochs = len(file[f"{run}.loss"]) // (len(made.edited_grid) * len(loader))
+    epochs = len(file[f"{run}.loss"]) // (len(made.edited_grid("recorded")) * len(loader))
     trainer(path, epochs=epochs).fit(made, loader)
 
 
@@ -134,14 +134,14 @@ def test_training(golden_dir, monkeypatch, tmp_path: Path, run: str) -> None:
     """The losses of all steps, and where the weights end."""
     for file in trained(golden_dir("asyrp"), run):
         made = method(file, run, monkeypatch)
-        assert made.cosine == pytest.approx(float(file["cosine"]), abs=1e-6)
-        direction = made.loss.direction
+        assert made.cosine_of("recorded") == pytest.approx(float(file["cosine"]), abs=1e-6)
+        direction = made.loss("recorded").direction
         assert_close(direction, file["clip.text_direction"][0], 1e-6, what="text direction")
         fit(made, file, run, tmp_path / file.name)
         at_loss, at_weights = TOLERANCES.get(file.name, (1e-3, 3e-4))
         loss, l_dir = torch.tensor(made.steps).T
         log = torch.stack([log_directional(value) for value in l_dir])
-        l1 = (loss - log) / (3.0 * made.cosine)
+        l1 = (loss - log) / (3.0 * made.cosine_of("recorded"))
         for key, got in (("loss", loss), ("loss_dir", l_dir), ("loss_l1", l1)):
             assert_close(got, file[f"{run}.{key}"].float(), at_loss, what=f"{file.name} {key}")
         start = file.with_prefix("main.init." if run == "ignoret" else f"{run}.init.")

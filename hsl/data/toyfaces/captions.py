@@ -88,6 +88,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     name: ("face", f"{w.adjectives[0]} face" if w.adjectives[0] else f"face {w.present[0]}")
     for name, w in _WORDINGS.items()
 }
+#: The same of the edit that takes each away, under ``Not_`` and its name.
+OPPOSITE_TEXTS: dict[str, tuple[str, str]] = {
+    f"Not_{name}": ("face", f"{w.adjectives[1]} face" if w.adjectives[1] else f"face {w.absent[0]}")
+    for name, w in _WORDINGS.items()
+}
 #: Prompts (present, absent) by which a CLIP is measured: sentences that no caption has.
 ZERO_SHOT: dict[str, tuple[str, str]] = {
     name: (f"the person in this picture {w.predicates[0]}",
