@@ -24,6 +24,7 @@ __all__ = [
     "Noise",
     "SeededNoise",
     "Step",
+    "eps_of",
     "invert",
     "last",
     "learned_sigma",
@@ -35,8 +36,9 @@ __all__ = [
 class Step(NamedTuple):
     """One step from ``t`` to ``t_next`` (-1 is the clean image).
 
-    ``x [B, C, s, s]`` before it; ``b``: the unedited bottleneck; ``eps``: what D_t uses; ``p``:
-    P_t, edited if the step is; ``x_next`` after it.
+    ``x [B, C, s, s]`` before it; ``b``: the unedited bottleneck; ``eps``: what D_t uses (P_t's
+    own where an edited step has no D_t, as on the last step); ``p``: P_t, edited if the step is;
+    ``x_next`` after it.
     """
 
     t: int
@@ -84,6 +86,11 @@ class SeededNoise:
 def predicted_x_0(x: Tensor, eps: Tensor, a: float) -> Tensor:
     """P_t from x_t ``[B, C, s, s]``, eps and alpha-bar_t (DDIM, Song et al. 2021, eq. 12)."""
     return (x - (1 - a) ** 0.5 * eps) / a**0.5
+
+
+def eps_of(x: Tensor, p: Tensor, a: float) -> Tensor:
+    """The eps that `predicted_x_0` makes ``p [B, C, s, s]`` of, at alpha-bar ``a`` below 1."""
+    return (x - a**0.5 * p) / (1 - a) ** 0.5
 
 
 def learned_sigma(v: Tensor, a: float, a_next: float) -> Tensor:
@@ -155,6 +162,7 @@ def reverse(
     noise: Noise | None = None,
     detach: bool = True,
     learned: bool = False,
+    eps: Tensor | None = None,
 ) -> Iterator[Step]:
     """The reverse process from x_T ``[B, C, s, s]`` to the clean image, edited or not.
 
@@ -171,6 +179,8 @@ def reverse(
         learned: of steps with eta = 1, scale the noise by the variance that the network predicts
             (`learned_sigma`), not by the posterior's; the mean is the same. An edited step takes
             it from the unedited bottleneck, by one more decode.
+        eps: the unedited eps ``[B, C, s, s]`` at ``grid[-1]``, where it is known from elsewhere:
+            saves an asymmetric edit's first step the decode of it.
 
     Raises:
         HslError: a grid or eta that does not fit, a stochastic step without ``noise``, or a
@@ -189,18 +199,20 @@ def reverse(
     previous = [-1, *grid[:-1]]
     for t, t_next, share in reversed(list(zip(grid, previous, etas, strict=True))):
         a, a_next = backbone.schedule.alpha_bar(t), backbone.schedule.alpha_bar(t_next)
-        b = backbone.encode(x, t)
-        if edit is not None and edit.acts(t):
-            x, b, eps, eps_p = inject(backbone, x, b, t, edit)
-            out = None
-        else:
-            out = backbone.output(b)
-            eps = eps_p = out[:, : backbone.channels]
-        p = predicted_x_0(x, eps_p, a)
         share = 1.0 if t < t_boost else share
         sigma = share * ((1 - a / a_next) * (1 - a_next) / (1 - a)) ** 0.5
         factor = edit.dt_lambda if edit is not None and t >= edit.dt_end else 1.0
-        x_next = a_next**0.5 * p + factor * (1 - a_next - sigma**2) ** 0.5 * eps
+        d = factor * (1 - a_next - sigma**2) ** 0.5
+        b = backbone.encode(x, t)
+        if edit is not None and edit.acts(t):
+            known = eps if t == grid[-1] else None
+            x, b, eps_d, eps_p = inject(backbone, x, b, t, edit, known, needs_d=d != 0)
+            out = None
+        else:
+            out = backbone.output(b)
+            eps_d = eps_p = out[:, : backbone.channels]
+        p = predicted_x_0(x, eps_p, a)
+        x_next = a_next**0.5 * p + d * eps_d
         if sigma > 0:
             if noise is None:
                 raise HslError(f"t={t} is stochastic (eta or t_boost): give a noise")
@@ -211,7 +223,7 @@ def reverse(
             x_next = x_next + spread * noise(t, x)
         if detach:
             x_next = x_next.detach()
-        yield Step(t, t_next, x, b, eps, p, x_next)
+        yield Step(t, t_next, x, b, eps_d, p, x_next)
         x = x_next
 
 

@@ -9,8 +9,8 @@ from hsl.backbones import Backbone
 from hsl.directions import ImplicitFunction, Shift
 from hsl.errors import HslError
 from hsl.explicit import h_along, mean_delta_h
-from hsl.injection import INJECTIONS, Injection, slerp
-from hsl.process import Edit, SeededNoise, invert, last, predicted_x_0, reverse
+from hsl.injection import INJECTIONS, TOGETHER, Injection, slerp
+from hsl.process import Edit, SeededNoise, eps_of, invert, last, predicted_x_0, reverse
 from tiny import backbone
 
 
@@ -28,13 +28,36 @@ def shift(scale: float = 1.0, seed: int = 2) -> Shift:
 
 
 def test_no_change_is_the_identity(net: Backbone) -> None:
-    grid = net.schedule.grid(6)
-    plain = last(reverse(net, x_of(2), grid))
+    """Bit for bit, with more images than have their two decodes in one batch."""
+    grid, x = net.schedule.grid(6), x_of(TOGETHER + 1)
+    plain = last(reverse(net, x, grid))
     for injection in ("asymmetric", "symmetric"):
         edit = Edit(shift(0.0), injection=injection)
-        assert torch.equal(last(reverse(net, x_of(2), grid, edit)), plain)
-    assert torch.equal(last(reverse(net, x_of(2), grid, Edit(shift(), strength=0.0))), plain)
-    assert not torch.equal(last(reverse(net, x_of(2), grid, Edit(shift()))), plain)
+        assert torch.equal(last(reverse(net, x, grid, edit)), plain)
+    assert torch.equal(last(reverse(net, x, grid, Edit(shift(), strength=0.0))), plain)
+    assert not torch.equal(last(reverse(net, x, grid, Edit(shift()))), plain)
+
+
+def test_two_decodes_in_one_batch_differ_by_rounding_alone(net: Backbone) -> None:
+    """And with gradients they are apart, so that the unedited one keeps nothing for them."""
+    f, grid = ImplicitFunction.for_backbone(net, zero_init=False), [300, 600]
+    with torch.no_grad():
+        one = list(reverse(net, x_of(2), grid, Edit(f)))
+    two = list(reverse(net, x_of(2), grid, Edit(f)))
+    for together, apart in zip(one, two, strict=True):
+        assert torch.allclose(together.x_next, apart.x_next, atol=1e-4)
+        assert torch.allclose(together.eps, apart.eps, atol=1e-4)
+        assert torch.allclose(together.p, apart.p, atol=1e-4, rtol=1e-4)
+    assert two[0].p.requires_grad and not two[0].eps.requires_grad
+
+
+def test_a_known_eps_saves_a_decode_and_changes_nothing(net: Backbone) -> None:
+    grid, edit = [300, 600], Edit(shift())
+    first = next(reverse(net, x_of(3), grid))
+    eps = eps_of(first.x, first.p, net.schedule.alpha_bar(600))
+    assert torch.allclose(eps, first.eps, atol=1e-5)
+    known = last(reverse(net, x_of(3), grid, edit, eps=eps))
+    assert torch.allclose(known, last(reverse(net, x_of(3), grid, edit)), atol=1e-4)
 
 
 def test_a_symmetric_shift_of_eps_cancels(net: Backbone) -> None:

@@ -4,6 +4,7 @@ from hsl.backbones.architecture import Unstated
 from hsl.backbones.codecs import VQ, Codec, Identity, SpaceToDepth
 from hsl.backbones.loading import load
 from hsl.backbones.presets import PRESETS, SOURCES
+from hsl.backbones.speed import Speed
 from hsl.backbones.unet import TAPS, Backbone, Bottleneck, Tap
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "Codec",
     "Identity",
     "SpaceToDepth",
+    "Speed",
     "Tap",
     "Unstated",
     "load",

@@ -1,6 +1,7 @@
 """The split U-Net: ``encode`` down to the h-space, ``decode`` back up to eps."""
 
 import hashlib
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Literal, NamedTuple
 
@@ -8,8 +9,10 @@ import torch
 from diffusers import UNet2DModel
 from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from hsl.backbones.codecs import Codec, Identity
+from hsl.backbones.speed import Speed, require_compiler
 from hsl.errors import HslError
 from hsl.schedule import Schedule
 
@@ -94,6 +97,8 @@ class Backbone(nn.Module):
         self.image_size = image_size or int(unet.config.sample_size)
         self.channels = int(unet.config.in_channels)
         self.timestep_scale = timestep_scale
+        #: How it computes; set by `run_with`.
+        self.speed = Speed()
         #: What its folder says of its eps error (`hsl.backbones.eps_error`), if it does.
         self.eps_errors: list[float] | None = None
         out = int(unet.config.out_channels)
@@ -107,8 +112,37 @@ class Backbone(nn.Module):
         """Stay in evaluation mode: a frozen network has no other."""
         return super().train(False)
 
+    def run_with(self, speed: Speed) -> "Backbone":
+        """Compute as these options say, in place, and return itself. The `hash` stays the same,
+        and so do copies and files: of the weights only the order in memory changes. What was
+        compiled stays so.
+
+        Raises:
+            HslError: compile without a C++ compiler.
+        """
+        unet, last = self.unet, speed.channels_last
+        if speed.compile:
+            require_compiler()
+            # each block by itself: the split, copies and checkpointing stay as they are
+            for block in (*unet.down_blocks, unet.mid_block, *unet.up_blocks):
+                block.compile()
+        unet.to(memory_format=torch.channels_last if last else torch.contiguous_format)
+        self.speed = speed
+        return self
+
     def encode(self, x: Tensor, t: int | Tensor) -> Bottleneck:
         """The way down: ``x [B, C, s, s]`` at timestep ``t`` (an int, or ``[B]``) to h."""
+        with self._precision(x):
+            h, temb, skips = self._encode(x, t)
+        return Bottleneck(h.to(x.dtype), temb.to(x.dtype), skips)
+
+    def _precision(self, like: Tensor) -> AbstractContextManager[object]:
+        """Autocast to bfloat16, or else whatever the caller has."""
+        if not self.speed.bfloat16:
+            return nullcontext()
+        return torch.autocast(like.device.type, torch.bfloat16)
+
+    def _encode(self, x: Tensor, t: int | Tensor) -> Bottleneck:
         unet = self.unet
         if unet.config.center_input_sample:
             x = 2 * x - 1.0
@@ -140,6 +174,11 @@ class Backbone(nn.Module):
 
         ``output(encode(x, t))`` equals ``unet(x, t).sample`` bit for bit.
         """
+        with self._precision(b.h):
+            out = self._output(b)
+        return out.to(b.h.dtype)
+
+    def _output(self, b: Bottleneck) -> Tensor:
         unet, h, skips = self.unet, b.h, b.skips
         if self.tap == "before":
             h = unet.mid_block(h, b.temb)
@@ -148,7 +187,12 @@ class Backbone(nn.Module):
             skips = skips[:-1]
         for block in unet.up_blocks:
             n = len(block.resnets)
-            h = block(h, skips[-n:], b.temb)
+            if self.speed.checkpoint and torch.is_grad_enabled() and h.requires_grad:
+                # nothing is drawn at random in evaluation mode
+                h = checkpoint(block, h, skips[-n:], b.temb,
+                               use_reentrant=False, preserve_rng_state=False)  # fmt: skip
+            else:
+                h = block(h, skips[-n:], b.temb)
             skips = skips[:-n]
         out: Tensor = unet.conv_out(unet.conv_act(unet.conv_norm_out(h)))
         return out
@@ -194,6 +238,11 @@ class Backbone(nn.Module):
     def device(self) -> torch.device:
         """Where the weights are."""
         return next(self.unet.parameters()).device
+
+    @property
+    def key(self) -> str:
+        """Identifies what it computes, for caches: its `hash`, and bfloat16 where it uses that."""
+        return f"{self.hash}-bfloat16" if self.speed.bfloat16 else self.hash
 
     @cached_property
     def hash(self) -> str:
