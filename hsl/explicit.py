@@ -8,7 +8,8 @@ from torch import Tensor
 from hsl.backbones import Backbone
 from hsl.directions import Shift
 from hsl.errors import HslError
-from hsl.process import Edit, invert, reverse
+from hsl.process import Edit, SeededNoise, invert, reverse
+from hsl.progress import track
 
 
 @torch.no_grad()
@@ -28,9 +29,10 @@ def mean_delta_h(
 
     Args:
         backbone: the frozen denoiser.
-        x: x_T of the images, ``[N, C, s, s]``.
+        x: x_T of the images, ``[N, C, s, s]``, on any device.
         grid: ascending timesteps.
-        edit: whose direction is averaged, and by which the images are edited on their way.
+        edit: whose direction is averaged, and by which the images are edited on their way (with
+            `SeededNoise` of 0 ... N - 1 where boosting begins before the last edited step).
         per_timestep: one tensor for each edited timestep; else one for all.
         batch: images at once.
 
@@ -41,8 +43,11 @@ def mean_delta_h(
     if not edited or not len(x):
         raise HslError(f"mean delta h: {len(edited)} edited timesteps, {len(x)} images; want both")
     sums: dict[int, Tensor] = {}
-    for some in x.split(batch):
-        for step in reverse(backbone, some, [t for t in grid if t >= edited[0]], edit):
+    walked, starts = [t for t in grid if t >= edited[0]], range(0, len(x), batch)
+    for start in track(starts, "mean delta h", len(starts)):
+        some = x[start : start + batch].to(backbone.device)
+        noise = SeededNoise(torch.arange(start, start + len(some)))
+        for step in reverse(backbone, some, walked, edit, noise=noise):
             if edit.acts(step.t):
                 delta = edit.direction(step.b, step.x, step.t).expand(len(some), -1, -1, -1)
                 sums[step.t] = sums.get(step.t, 0) + delta.double().sum(0)

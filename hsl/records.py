@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hsl.backbones import Backbone
-from hsl.directions import Direction, build, provenance
+from hsl.directions import Direction, PerImage, build, provenance
 from hsl.errors import HslError
 from hsl.injection import Edit
 from hsl.process import Noise, SeededNoise, last, reverse
@@ -116,10 +116,13 @@ class SampleRecord:
         if self.edit is None:
             return None
         self.edit.direction.to(device)
-        strength, mask = self.edit.strength, self.edit.mask
+        strength, mask, direction = self.edit.strength, self.edit.mask, self.edit.direction
+        if isinstance(direction, PerImage):
+            direction = direction.of(rows)
         if isinstance(strength, Tensor) and strength.ndim:
             strength = strength[rows]
-        return replace(self.edit, strength=strength, mask=None if mask is None else mask.to(device))
+        mask = None if mask is None else mask.to(device)
+        return replace(self.edit, direction=direction, strength=strength, mask=mask)
 
 
 def sample(
@@ -138,7 +141,8 @@ def sample(
         backbone: the frozen denoiser.
         x_T: ``[N, C, s, s]``.
         grid: ascending timesteps.
-        edit: what to put in; of per-image strengths one for each of the N.
+        edit: what to put in; of per-image strengths (or a `PerImage` direction's weights) one for
+            each of the N.
         eta: share of the posterior's noise, or one per timestep.
         index: of each image, ``[N]``, by which its noise is drawn; None: 0 ... N - 1.
         seed: of the noise.

@@ -14,7 +14,7 @@ from hsl import edit, records
 from hsl.backbones import load
 from hsl.data.images import load_images, save_image
 from hsl.directions import Boundary, Direction, ImplicitFunction, Shift, provenance
-from hsl.edit import join
+from hsl.edit import join, plan, sources
 from hsl.errors import HslError
 from hsl.process import reverse
 from runs import saved_backbone
@@ -280,7 +280,7 @@ def test_a_boundary_is_crossed_once(place: Place, borders, monkeypatch) -> None:
         seen.append((list(grid), made))
         return reverse(backbone, x, grid, made, *rest, **named)
 
-    for module in (edit, records):
+    for module in (sources, records):
         monkeypatch.setattr(module, "reverse", watched)
     assert place.call(place.root / "a.png", "--boundary", borders["A"], out="a") == 0
     assert place.call("--seeds", "0", "--boundary", borders["A"], out="s") == 0
@@ -297,7 +297,7 @@ def test_a_boundary_is_crossed_once(place: Place, borders, monkeypatch) -> None:
 
 def test_boundaries_add_and_keep(place: Place, borders, monkeypatch) -> None:
     made = []
-    monkeypatch.setattr(edit, "join", lambda *given: made.append(join(*given)) or made[-1])
+    monkeypatch.setattr(plan, "join", lambda *given: made.append(join(*given)) or made[-1])
     a, b = borders["A"], borders["B"]
     assert place.call(place.root / "a.png", "--boundary", f"{a}=1", "--boundary", f"{b}=-1") == 0
     assert place.call(place.root / "a.png", "--boundary", a, "--keep", b) == 0
@@ -313,7 +313,7 @@ def test_boundaries_add_and_keep(place: Place, borders, monkeypatch) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--boundary", "{A}", "--direction", "{smile}"], "one of the two"),
+        (["--boundary", "{A}", "--direction", "{smile}"], "one of the three"),
         (["--boundary", "{A}", "--t-edit", "300"], "without --t-edit"),
         (["--boundary", "{A}", "--boundary", "{late}"], "t=400 and t=600"),
         (["--boundary", "{open}"], "no hyperplane at t=None"),

@@ -9,6 +9,7 @@ from hsl.directions.boundary import Boundary
 from hsl.directions.combination import Combination
 from hsl.directions.files import commit, provenance
 from hsl.directions.implicit import ImplicitFunction
+from hsl.directions.per_image import PerImage
 from hsl.directions.shift import Shift
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Combination",
     "Direction",
     "ImplicitFunction",
+    "PerImage",
     "Shift",
     "Space",
     "build",

@@ -1,0 +1,21 @@
+"""``python -m hsl.edit``: apply saved directions to images.
+
+`options` reads the command line, `parts` finds directions, `joining` makes one `Edit` of them,
+`sweep` gives it many strengths, `sources` inverts or samples, `jobs` does the work, `pictures`
+shows it.
+"""
+
+from hsl.edit.command import main
+from hsl.edit.joining import coefficients, grid_for, join
+from hsl.edit.parts import Part, find_direction, load_for, shipped
+
+__all__ = [
+    "Part",
+    "coefficients",
+    "find_direction",
+    "grid_for",
+    "join",
+    "load_for",
+    "main",
+    "shipped",
+]

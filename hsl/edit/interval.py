@@ -1,0 +1,70 @@
+"""t_edit and t_boost from a perceptual profile (Kwon et al. 2023, section 3.3)."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from hsl import intervals
+from hsl.errors import HslError
+from hsl.intervals import Curves, read_tsv
+
+#: How the tables of P_t and x_t end; see `hsl.profile.write_tables`.
+_P, _X = "_LPIPS_distance_x0_t.tsv", "_LPIPS_distance_x.tsv"
+_ALL = (_P, _X, "_LPIPS_distance_x0_t_std.tsv", "_LPIPS_distance_x_std.tsv")
+
+
+class Thresholds(NamedTuple):
+    """Of the distance of P_t, which the cosine multiplies, and of that of x_t."""
+
+    edit: float
+    boost: float
+
+
+def thresholds(backbone: str, edit: float | None, boost: float | None) -> Thresholds:
+    """Those given; else the paper's, and of the bundled backbone, whose perceptual network has
+    another scale, its own.
+
+    Raises:
+        HslError: one that is not positive.
+    """
+    own = backbone == "toyfaces"
+    plain = (
+        (intervals.TOYFACES_EDIT_THRESHOLD, intervals.TOYFACES_BOOST_THRESHOLD)
+        if own
+        else (intervals.EDIT_THRESHOLD, intervals.BOOST_THRESHOLD)
+    )
+    found = Thresholds(*(p if v is None else v for v, p in zip((edit, boost), plain, strict=True)))
+    for name, value in found._asdict().items():
+        if not value > 0:
+            raise HslError(f"--{name}-threshold {value}: want a positive number")
+    return found
+
+
+def curves(place: str) -> Curves:
+    """The two mean curves at ``place``: a folder with the tables of one profile, one of its tables,
+    or what their names begin with.
+
+    Raises:
+        HslError: no such tables, those of several profiles, or a damaged one.
+    """
+    path = Path(place)
+    if path.is_dir():
+        found = sorted(str(p).removesuffix(_P) for p in path.glob(f"*{_P}"))
+        if len(found) != 1:
+            several = f"those of several profiles; name one: {', '.join(found[:8])}"
+            raise HslError(f"--profile {place}: {several if found else f'no table *{_P} in it'}")
+        place = found[0]
+    elif path.is_file():
+        place = next((place.removesuffix(end) for end in _ALL if place.endswith(end)), place)
+    return Curves(read_tsv(place + _P), read_tsv(place + _X))
+
+
+def interval(
+    found: Curves, cosine: float, limits: Thresholds, t_edit: int | None, t_boost: int | None
+) -> tuple[int, int]:
+    """t_edit and t_boost off the curves, where they are not given.
+
+    Raises:
+        HslError: a threshold that a curve never reaches, or a cosine that is not positive.
+    """
+    t_edit = intervals.t_edit(found, cosine, limits.edit) if t_edit is None else t_edit
+    return t_edit, intervals.t_boost(found, limits.boost) if t_boost is None else t_boost

@@ -1,0 +1,114 @@
+"""What the command does: edit, replay a record, or save a mean delta h."""
+
+import argparse
+import itertools
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hsl.backbones import load
+from hsl.data.images import distinct, load_images, save_image
+from hsl.directions import provenance
+from hsl.edit import pictures
+from hsl.edit.parts import move
+from hsl.edit.plan import Plan, plan, say
+from hsl.edit.sources import Latents, Source, latents, read
+from hsl.edit.sweep import sweep
+from hsl.errors import HslError
+from hsl.explicit import mean_delta_h
+from hsl.records import SampleRecord, sample
+from hsl.report import replacing
+
+
+@torch.no_grad()
+def edit(options: argparse.Namespace) -> None:
+    """Edit images or samples; the last line printed is the path of the picture that shows them (the
+    folder, where each image has one of its own)."""
+    out, made = _folder(options.out), plan(options)
+    source = read(options, made.backbone.image_size)
+    say(made, options.steps)
+    before = latents(made.backbone, source, made.inversion, made.grid, options.eta, options.batch)
+    labels = ["_".join(v) for v in itertools.product(*(axis.labels for axis in made.axes))]
+    n, count = len(source.names), len(labels)
+    what = sweep(made.edit, made.axes, made.parts, made.units, n) if made.axes else made.edit
+    if options.content and made.axes:  # gamma is the share that is kept
+        what = replace(what, strength=1 - torch.as_tensor(what.strength))
+    x_T, index = (v.repeat_interleave(count, 0) for v in (before.x_T, source.numbers))
+    result, record = sample(
+        made.backbone, x_T, made.grid, what, options.eta, index, batch=options.batch
+    )
+    if options.record:
+        record.save(options.record)
+    _write(out, options, made, source, before, result.unflatten(0, (n, count)), labels)
+
+
+def _write(
+    out: Path, options: argparse.Namespace, made: Plan, source: Source, before: Latents,
+    result: Tensor, labels: list[str],
+) -> None:  # fmt: skip
+    """Write images ``[N, V, 3, S, S]`` and pictures of them, and print where."""
+    stems = [Path(name).with_suffix(".png") for name in source.names]
+    grids = [p.with_stem(f"{p.stem}_grid").as_posix() for p in stems if len(made.axes) > 1]
+    names = [p.with_stem(f"{p.stem}_{label}" if label else p.stem).as_posix()
+             for p in stems for label in labels]  # fmt: skip
+    files = distinct([*(grids or ["strip.png"]), *names])
+    shown, names = files[: len(grids) or 1], files[len(grids) or 1 :]
+    for name, image in zip(names, result.flatten(0, 1), strict=True):
+        save_image(out / name, image)
+    content = None
+    if options.content:
+        content = load_images(options.content, made.backbone.image_size)[0]
+    for name, figure in zip(shown, pictures.draw(made, source, before, result, content),
+                            strict=True):  # fmt: skip
+        with replacing(out / name) as temporary:
+            figure.savefig(temporary)
+    print(out if len(shown) > 1 else out / shown[0])
+
+
+@torch.no_grad()
+def save_mean(options: argparse.Namespace) -> None:
+    """Save the mean of what is added along the edits of images, as a direction; the last line
+    printed is its path.
+
+    That of one direction is its value at strength 1, with what the direction's file says, so that
+    it is used as the direction itself. That of several is their sum with its coefficients.
+    """
+    path, made = Path(options.save_mean), plan(options)
+    if path.suffix != ".safetensors" or path.is_dir():
+        raise HslError(f"--save-mean {path}: want a file whose name ends in .safetensors")
+    source = read(options, made.backbone.image_size)
+    say(made, options.steps)
+    x_T = latents(made.backbone, source, made.inversion, made.grid, 0.0, options.batch, False).x_T
+    along, about = made.edit, {"steps": options.steps, "strength": 1.0}
+    if len(made.parts) == 1:
+        (part,), (unit,) = made.parts, made.units
+        along = replace(along, direction=part.direction, strength=unit * part.strength)
+        about = part.direction.about | {"strength": part.strength}
+    shift = mean_delta_h(made.backbone, x_T, made.grid, along, not options.overall, options.batch)
+    about |= {"t_edit": along.t_edit, "t_boost": along.t_boost, "t_start": along.t_start,
+              "injection": along.injection, "mean_of": [p.name for p in made.parts],
+              "images": len(source.names)}  # fmt: skip
+    shift.save(path, **provenance(made.backbone), **about)
+    print(path)
+
+
+@torch.no_grad()
+def replay(options: argparse.Namespace) -> None:
+    """Make the images of a record again, under their indices; the last line printed is the
+    folder."""
+    out, record = _folder(options.out), SampleRecord.load(options.replay)
+    backbone = load(options.backbone, record.backbone["tap"])
+    move(backbone, options.device)
+    names = distinct([f"{index}.png" for index in record.index.tolist()])
+    for name, image in zip(names, record.replay(backbone), strict=True):
+        save_image(out / name, image)
+    print(out)
+
+
+def _folder(name: str) -> Path:
+    out = Path(name)
+    if out.exists() and not out.is_dir():
+        raise HslError(f"--out {out}: is a file; give a folder")
+    return out

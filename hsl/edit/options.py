@@ -1,0 +1,208 @@
+"""The options of ``python -m hsl.edit``, and which of them go together."""
+
+import argparse
+import sys
+from collections.abc import Iterable
+
+import torch
+
+from hsl.errors import HslError
+from hsl.injection import INJECTIONS
+
+EXAMPLE = """examples:
+  python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
+  python -m hsl.edit photo.png --direction Smiling=0.8 --direction Wearing_Lipstick --out out
+  python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
+  python -m hsl.edit photo.png --boundary Eyeglasses --boundary Smiling=-1 --keep Male --out out
+  python -m hsl.edit photo.png --direction Smiling --interpolate -1:1:7
+  python -m hsl.edit photo.png --direction Smiling --direction Eyeglasses \\
+      --interpolate Smiling=-1:1:5 --interpolate Eyeglasses=0:2:5
+  python -m hsl.edit photo.png --direction Smiling --profile runs/profile --invert-steps 100
+  python -m hsl.edit faces/ --content photo.png --gamma 0.6 --out mixed
+  python -m hsl.edit faces/ --direction Smiling --save-mean smile.safetensors --global
+  python -m hsl.edit photo.png --direction Smiling --record smile_record.safetensors
+  python -m hsl.edit --replay smile_record.safetensors --out again
+"""
+_OUT = "edited"
+#: One of the second must be there for the first to mean something.
+_NEEDS = {
+    "keep": ("direction", "boundary"),
+    "scaled": ("direction",),
+    "gamma": ("content",),
+    "profile": ("direction",),
+    "cosine": ("profile",),
+    "edit_threshold": ("profile",),
+    "boost_threshold": ("profile",),
+    "mask": ("direction", "content"),
+    "injection": ("direction",),
+    "t_start": ("direction", "content"),
+    "dt_lambda": ("direction", "content"),
+    "dt_end": ("dt_lambda", "content"),
+    "invert_steps": ("images", "content"),
+    "overall": ("save_mean",),
+}
+#: The first does a thing of its own, beside which the second are not done.
+_EXCLUDES = {
+    "save_mean": ("boundary", "content", "interpolate", "record", "out", "injection", "mask",
+                  "eta", "dt_lambda"),
+}  # fmt: skip
+#: What a record leaves open; --steps and --batch are left alone, as it always was.
+_REPLAYED = ("replay", "backbone", "out", "device", "steps", "batch")
+_NAMES = {"overall": "--global", "images": "images"}
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options."""
+    made = argparse.ArgumentParser(
+        prog="python -m hsl.edit",
+        description="Edit images along saved directions in h-space.",
+        epilog=EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        exit_on_error=False,
+        allow_abbrev=False,
+    )
+    _images(made)
+    _what(made.add_argument_group("what is put in: --direction, --boundary or --content"))
+    _how(made.add_argument_group("where along the process, and how (else as the files say)"))
+    _files(made.add_argument_group("files"))
+    return made
+
+
+def _images(group: argparse.ArgumentParser) -> None:
+    add = group.add_argument
+    add("images", nargs="*", help="image files and folders")
+    add("--seeds", help="sample images instead: 5, 0-7 or 1,4,9")
+    add("--backbone", default="toyfaces", help="name, folder, file or Hub id")
+    add("--steps", type=int, default=40, metavar="N",
+        help="of the reverse process, n_test (default: 40); a direction trained in n_train steps "
+        "is put in by strength * n_train / n_test, which is printed")  # fmt: skip
+    add("--invert-steps", type=int, metavar="N", help="of the inversion (default: as --steps)")
+    add("--batch", type=int, default=16, metavar="N", help="images at once (default: 16)")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _what(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--direction", action="append", metavar="NAME[=STRENGTH]",
+        help="a saved direction, or a shipped one by name; may be given several times; the "
+        "strength is the one chosen at training if it is not given")  # fmt: skip
+    add("--boundary", action="append", metavar="NAME[=DISTANCE]",
+        help="a semantic boundary to cross in one step, by its file or the name of a shipped one; "
+        "several add; the distance is the one chosen on validation images if it is not "
+        "given")  # fmt: skip
+    add("--keep", action="append", metavar="NAME",
+        help="a direction (with --boundary: a boundary) whose share is projected away")  # fmt: skip
+    add("--scaled", action="store_true",
+        help="divide the strengths of several directions by the square root of their "
+        "number")  # fmt: skip
+    add("--content", metavar="IMAGE",
+        help="put the h of this image's inversion into the others by slerp, which keep their style "
+        "(DiffStyle, InjectFusion: --t-edit 400 --t-boost 200 --dt-lambda 0.9985 --dt-end 950; for "
+        "images unlike those of the training take --t-boost 0)")  # fmt: skip
+    add("--gamma", type=float, metavar="G",
+        help="with --content: the share of an image's own h, 0 to 1 (default: 0.9)")  # fmt: skip
+    add("--interpolate", action="append", metavar="[NAME=]LOW:HIGH:N",
+        help="edit each image with N strengths (negative ones reverse the edit; factors of all "
+        "strengths if there are several; with --content: values of gamma). By name: of that "
+        "direction, the others stay; for two of them a grid, the first downwards")  # fmt: skip
+
+
+def _how(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--t-edit", type=int, metavar="T", help="edit at t >= this")
+    add("--t-start", type=int, metavar="T", help="and at t <= this (999: from the first step)")
+    add("--t-boost", type=int, metavar="T", help="stochastic at t < this; 0: no boosting")
+    add("--profile", metavar="TABLES",
+        help="read t_edit and t_boost off the perceptual curves of the backbone: the folder of "
+        "python -m hsl.study profile, a table of Asyrp's, or what several begin with")  # fmt: skip
+    add("--edit-threshold", type=float, metavar="D",
+        help="times the cosine: the distance of P_t at t_edit (default: 0.33; toyfaces: "
+        "0.013)")  # fmt: skip
+    add("--boost-threshold", type=float, metavar="D",
+        help="the distance of x_t at t_boost (default: 1.2; toyfaces: 0.0088)")  # fmt: skip
+    add("--cosine", type=float, metavar="C",
+        help="of the edit's texts (default: the largest of the directions' files)")  # fmt: skip
+    add("--injection", choices=INJECTIONS, help="into P_t, into both, in place of h, or turning it")
+    add("--mask", metavar="ROWS,COLUMNS", help="of h, where alone it is edited: 4:7,3:5")
+    add("--dt-lambda", type=float, metavar="F", help="D_t times this ...")
+    add("--dt-end", type=int, metavar="T", help="... at t >= this (default: 999, the first step)")
+    add("--eta", type=float, default=0.0, metavar="E",
+        help="share of the posterior's noise at all steps, edited or not: 0 is DDIM (default), "
+        "1 DDPM")  # fmt: skip
+
+
+def _files(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--out", metavar="FOLDER", help=f"folder to write to (default: {_OUT})")
+    add("--save-mean", metavar="FILE",
+        help="write the mean of what --direction adds to these images, one tensor a timestep, as a "
+        "direction, and no images")  # fmt: skip
+    add("--global", action="store_true", dest="overall", help="... and the mean over timesteps")
+    add("--record", metavar="FILE", help="keep what it takes to do this again")
+    add("--replay", metavar="FILE", help="make a record's images again, alone")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The options of a command line.
+
+    Raises:
+        HslError: an unknown one.
+        argparse.ArgumentError: a value of another form.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options, unknown = parser().parse_known_args(_bound(given))
+    if unknown:
+        raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
+    return options
+
+
+def contradictions(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together, or without others; fill in the folder.
+
+    Raises:
+        HslError: these are.
+    """
+    given = _given(options)
+    if options.replay:
+        more = [name for name in given if name not in _REPLAYED]
+        if more:
+            raise HslError(f"--replay does what its record says: leave out {', '.join(more)}")
+    else:
+        if len({"direction", "boundary", "content"} & set(given)) != 1:
+            raise HslError("give --direction, --boundary or --content, one of the three; "
+                           "e.g. --direction Smiling")  # fmt: skip
+        if bool(options.images) == bool(options.seeds):
+            raise HslError("give images or --seeds, one of the two")
+        for name in given:
+            needed = _NEEDS.get(name, (name,))
+            if not set(needed) & set(given):
+                raise HslError(f"{_option(name)} goes with {' or '.join(map(_option, needed))}")
+            for other in _EXCLUDES.get(name, ()):
+                if other in given:
+                    raise HslError(f"{_option(name)} goes without {_option(other)}")
+    if options.batch < 1:
+        raise HslError(f"--batch {options.batch}: want at least 1")
+    options.out = options.out or _OUT
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    """Names of the options that are not at their defaults."""
+    values = vars(options)
+    plain = vars(parser().parse_args([]))
+    return [name for name, value in values.items() if value != plain[name]]
+
+
+def _option(name: str) -> str:
+    return _NAMES.get(name, f"--{name.replace('_', '-')}")
+
+
+def _bound(arguments: Iterable[str]) -> list[str]:
+    """``--interpolate -1:1:5`` as ``--interpolate=-1:1:5``: argparse takes what begins with a minus
+    and is no plain number for an option."""
+    result: list[str] = []
+    for argument in arguments:
+        if result and result[-1] == "--interpolate" and not argument.startswith("--"):
+            result[-1] += f"={argument}"
+        else:
+            result.append(argument)
+    return result

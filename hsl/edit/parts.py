@@ -1,0 +1,104 @@
+"""Directions by name, and the backbone that they are for."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hsl.assets import asset
+from hsl.backbones import Backbone, load
+from hsl.directions import Direction
+from hsl.errors import HslError
+
+
+class Part(NamedTuple):
+    """One of the directions on the command line: its short name, and whether its strength was
+    given or is that of its file."""
+
+    name: str
+    direction: Direction
+    strength: float
+    given: bool
+
+
+def shipped(kind: str = "directions") -> list[str]:
+    """Names of what is shipped for the bundled backbone: ``directions`` (implicit functions) or
+    ``boundaries``."""
+    return sorted(path.stem for path in asset(f"toyfaces/{kind}").glob("*.safetensors"))
+
+
+def find_direction(name: str, kind: str = "directions") -> Direction:
+    """A direction by its file, or by the name of a shipped one of its kind.
+
+    Raises:
+        HslError: neither exists.
+    """
+    if Path(name).suffix in (".safetensors", ".pth") or Path(name).is_file():
+        return Direction.load(name)
+    if name not in shipped(kind):
+        known = ", ".join(shipped(kind))
+        raise HslError(f"no direction {name!r}: give a .safetensors or .pth file or {known}")
+    return Direction.load(asset(f"toyfaces/{kind}/{name}.safetensors"))
+
+
+def part(text: str, kind: str, kept: Sequence[Direction] = ()) -> Part:
+    """What ``NAME`` or ``NAME=STRENGTH`` names, without its share along ``kept``.
+
+    Raises:
+        HslError: no such direction, or a strength that is no finite number.
+    """
+    name, equals, number = text.rpartition("=")
+    given = bool(equals) and not Path(text).is_file()
+    direction = find_direction(name if given else text, kind)
+    strength = float(direction.about.get("strength", 1.0))
+    if given:
+        strength = finite(number)
+        if math.isnan(strength):
+            raise HslError(f"{text}: {number!r} is not a strength; want a number")
+    if kept:
+        pure = direction.without(*kept)
+        pure.about = direction.about | pure.about
+        direction = pure
+    return Part(short(name if given else text), direction, strength, given)
+
+
+def short(name: str) -> str:
+    """What messages and pictures call a direction: a file's name without its suffix."""
+    return Path(name).stem if Path(name).suffix in (".safetensors", ".pth") else Path(name).name
+
+
+def finite(text: str) -> float:
+    """The number that ``text`` is; NaN where it is none, or not finite."""
+    try:
+        number = float(text)
+    except ValueError:
+        return math.nan
+    return number if math.isfinite(number) else math.nan
+
+
+def load_for(name: str, parts: Sequence[tuple[Direction, float]]) -> Backbone:
+    """The backbone ``name``, with the tap that the directions are for.
+
+    Raises:
+        HslError: they are for several taps, or for another backbone.
+    """
+    taps = {str(direction.about.get("tap", "after")) for direction, _ in parts}
+    if len(taps) > 1:
+        raise HslError(f"these directions are for several taps ({', '.join(sorted(taps))})")
+    backbone = load(name, taps.pop() if taps else "after")  # type: ignore[arg-type]  # checked there
+    for direction, _ in parts:
+        direction.check(backbone)
+    return backbone
+
+
+def move(backbone: Backbone, device: str) -> None:
+    """Bring a backbone to a device.
+
+    Raises:
+        HslError: there is no such device.
+    """
+    try:
+        backbone.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        reason = str(error).partition("\n")[0]
+        raise HslError(f"--device {device}: cannot be used ({reason})") from error

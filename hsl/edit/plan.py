@@ -1,0 +1,169 @@
+"""From options to what is to be done: the backbone, the edit and its timesteps."""
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hsl.backbones import Backbone
+from hsl.data.images import load_images
+from hsl.directions import Boundary
+from hsl.edit import interval, sweep, texts
+from hsl.edit.joining import SHARES, coefficients, grid_for, join, overridden
+from hsl.edit.parts import Part, find_direction, load_for, move, part
+from hsl.edit.texts import Axis
+from hsl.errors import HslError
+from hsl.explicit import h_along
+from hsl.injection import Edit
+from hsl.report import print_table
+
+#: DiffStyle's and InjectFusion's presets for images like those of the training.
+CONTENT = {"t_edit": 400, "t_boost": 200, "dt_lambda": 0.9985, "dt_end": 950}
+GAMMA = 0.9
+#: Steps so many times more or fewer than in training are warned of: an edit seems lost, or wild.
+_FAR = 2.0
+
+
+class Plan(NamedTuple):
+    """What a command line comes to.
+
+    ``edit`` is that of one strength (of a single direction on an axis: 1); ``units`` are the parts'
+    `coefficients`; ``inversion`` and ``grid`` ascend to the same timestep.
+    """
+
+    backbone: Backbone
+    edit: Edit
+    parts: list[Part]
+    units: list[float]
+    axes: list[Axis]
+    inversion: list[int]
+    grid: list[int]
+
+
+def plan(options: argparse.Namespace) -> Plan:
+    """Load what the options name, and check that it goes together.
+
+    Raises:
+        HslError: it does not.
+    """
+    if not 0 <= options.eta <= 1:
+        raise HslError(f"--eta {options.eta}: want 0 to 1")
+    if options.dt_lambda is not None and not 0 < options.dt_lambda < math.inf:
+        raise HslError(f"--dt-lambda {options.dt_lambda}: want a positive number")
+    axes = [texts.axis(text) for text in options.interpolate or []]
+    kind = "boundaries" if options.boundary else "directions"
+    kept = [find_direction(name, kind) for name in options.keep or []]
+    parts = [part(text, kind, kept) for text in options.boundary or options.direction or []]
+    sweep.check(axes, parts)
+    if axes and len(parts) == 1:  # an axis says its strengths
+        parts = [parts[0]._replace(strength=1.0)]
+    backbone = load_for(options.backbone, [(p.direction, p.strength) for p in parts])
+    move(backbone, options.device)
+    edit = (
+        _of_content(options, backbone, axes) if options.content else _of(options, backbone, parts)
+    )
+    grid = grid_for(backbone.schedule, edit, options.steps, bool(options.seeds))
+    if not any(edit.acts(t) for t in grid):
+        raise HslError(f"t_edit={edit.t_edit}, t_start={edit.t_start}: no step is edited; they "
+                       f"begin at t={grid[-1]}")  # fmt: skip
+    inversion = grid
+    if options.invert_steps is not None:
+        inversion = grid_for(
+            backbone.schedule, edit, options.invert_steps, bool(options.seeds), "--invert-steps"
+        )
+    units = coefficients([p.direction for p in parts], options.steps, options.scaled)
+    return Plan(backbone, edit, parts, units, axes, inversion, grid)
+
+
+def _of(options: argparse.Namespace, backbone: Backbone, parts: list[Part]) -> Edit:
+    """The edit of directions or boundaries."""
+    t_edit, t_boost = options.t_edit, options.t_boost
+    if options.profile:
+        t_edit, t_boost = _measured(options, backbone, parts)
+    pairs = [(p.direction, p.strength) for p in parts]
+    edit = join(pairs, options.steps, t_edit, t_boost, options.scaled, options.injection)
+    return _overridden(edit, options, backbone)
+
+
+def _measured(
+    options: argparse.Namespace, backbone: Backbone, parts: list[Part]
+) -> tuple[int, int]:
+    """t_edit and t_boost from a profile, where not given: of several directions those of the one
+    with the largest text cosine, as in Asyrp's released code."""
+    if options.t_edit is not None and options.t_boost is not None:
+        raise HslError("--t-edit and --t-boost leave nothing to --profile: leave one out")
+    known = [float(p.direction.about["cosine"]) for p in parts if "cosine" in p.direction.about]
+    cosine = max(known, default=None) if options.cosine is None else options.cosine
+    if cosine is None:
+        raise HslError("the directions' files do not say the cosine of their texts: give --cosine")
+    limits = interval.thresholds(backbone.name, options.edit_threshold, options.boost_threshold)
+    found = interval.curves(options.profile)
+    return interval.interval(found, cosine, limits, options.t_edit, options.t_boost)
+
+
+def _of_content(options: argparse.Namespace, backbone: Backbone, axes: list[Axis]) -> Edit:
+    """The edit that injects an image's h."""
+    gamma = GAMMA if options.gamma is None else options.gamma
+    if axes and options.gamma is not None:
+        raise HslError("--gamma and --interpolate: leave one out")
+    if not all(0 <= g <= 1 for g in [gamma, *(axes[0].values if axes else [])]):
+        raise HslError("--content: want a gamma of 0 (its h alone) to 1 (no change)")
+    if not Path(options.content).is_file():
+        raise HslError(f"--content {options.content}: no such file; want one image")
+    images, _ = load_images(options.content, backbone.image_size)
+    try:
+        grid = backbone.schedule.grid(options.invert_steps or options.steps)
+    except ValueError as error:
+        name = "--invert-steps" if options.invert_steps else "--steps"
+        raise HslError(f"{name}: {error}") from error
+    content = h_along(backbone, backbone.x_0(images.to(options.device)), grid)
+    fields: dict[str, Any] = CONTENT | {
+        name: value for name in CONTENT if (value := getattr(options, name)) is not None
+    }
+    edit = Edit(content, 1.0 if axes else 1 - gamma, injection="slerp", **fields)
+    return _overridden(edit, options, backbone)
+
+
+def _overridden(edit: Edit, options: argparse.Namespace, backbone: Backbone) -> Edit:
+    """``edit`` with what the command line says besides."""
+    if isinstance(edit.direction, Boundary):
+        return edit
+    mask = texts.mask(options.mask, backbone.h_shape[-1]) if options.mask else None
+    return overridden(edit, t_start=options.t_start, mask=mask, dt_lambda=options.dt_lambda,
+                      dt_end=options.dt_end)  # fmt: skip
+
+
+def say(made: Plan, steps: int) -> None:
+    """Print what is put in and where; warn, on stderr, of numbers of steps far from training's."""
+    edit, times = made.edit, [t for t in made.grid if made.edit.acts(t)]
+    boosting = f"boosting below t = {edit.t_boost}" if edit.t_boost else "no boosting"
+    span = f"t = {times[-1]}" + (f" to {times[0]}" if len(times) > 1 else "")
+    title = f"{edit.injection}, {len(times)} of {len(made.grid)} steps edited, {span}; {boosting}"
+    rows: list[dict[str, Any]] = []
+    for p, unit in zip(made.parts, made.units, strict=True):
+        own = [a for a in made.axes if a.name == p.name or len(made.parts) == 1]
+        ends = (own[0].values[0], own[0].values[-1]) if own else (p.strength,)
+        rows.append({"direction": p.name, "strength": _between(ends)})
+        if not isinstance(edit.direction, Boundary) and edit.injection not in SHARES:
+            n_train = p.direction.about.get("steps")
+            rows[-1] |= {"n_train / n_test": f"{n_train or '?'} / {steps}",
+                         "coefficient": _between([unit * end for end in ends])}  # fmt: skip
+            _warn(p.name, n_train, steps)
+    if not made.parts:
+        ends = (made.axes[0].values[0], made.axes[0].values[-1]) if made.axes else (
+            1 - float(edit.strength),)  # fmt: skip
+        rows.append({"direction": "content", "gamma": _between(ends)})
+    print_table(title, rows)
+
+
+def _between(ends: list[float] | tuple[float, ...]) -> str:
+    return " to ".join(f"{end:.3g}" for end in ends)
+
+
+def _warn(name: str, n_train: int | None, steps: int) -> None:
+    ratio = (n_train or steps) / steps
+    if not 1 / _FAR < ratio < _FAR:
+        print(f"hsl.edit: warning: {name} was trained in {n_train} steps and is taken in {steps}: "
+              f"each adds {ratio:.3g} times as much, by n_train / n_test; it was judged with "
+              f"--steps {n_train}", file=sys.stderr)  # fmt: skip

@@ -1,0 +1,84 @@
+"""What options that are no plain numbers say."""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from hsl.edit.parts import finite, short
+from hsl.errors import HslError
+
+#: Of one direction: a column each in a picture, whose width has a limit.
+MOST = 100
+
+
+class Axis(NamedTuple):
+    """The strengths between which ``--interpolate`` goes: of one direction, or (None) of all."""
+
+    name: str | None
+    values: list[float]
+
+    @property
+    def labels(self) -> list[str]:
+        """The strengths as text of one length, with as many digits as tell them apart."""
+        for digits in range(2, 7):
+            texts = [f"{value:+.{digits}f}" for value in self.values]
+            if len(set(texts)) == len(texts):
+                break
+        return texts
+
+
+def axis(text: str) -> Axis:
+    """From ``LOW:HIGH:N`` or ``NAME=LOW:HIGH:N``.
+
+    Raises:
+        HslError: another form, bounds that are equal or not finite, or not 2 to `MOST` strengths.
+    """
+    name, equals, span = text.rpartition("=")
+    ends = span.split(":")
+    low, high = (finite(end) for end in ends[:2]) if len(ends) == 3 else (math.nan, math.nan)
+    n = int(ends[2]) if len(ends) == 3 and ends[2].strip().isdecimal() else 0
+    if math.isnan(low + high) or low == high or not 2 <= n <= MOST:
+        raise HslError(f"--interpolate {text}: want LOW:HIGH:N or NAME=LOW:HIGH:N with N of 2 to "
+                       f"{MOST}, e.g. -1:1:5")  # fmt: skip
+    steps = torch.linspace(0, 1, n, dtype=torch.float64).tolist()
+    # the ends exactly, the middle 0 where they are opposite; + 0.0: never -0
+    return Axis(short(name) if equals else None, [low * (1 - u) + high * u + 0.0 for u in steps])
+
+
+def seeds(text: str) -> list[int]:
+    """From ``5``, ``0-7`` or ``1,4,9``.
+
+    Raises:
+        HslError: another form, or no seed.
+    """
+    found: list[int] = []
+    try:
+        for item in text.split(","):
+            low, dash, high = item.partition("-")
+            found += range(int(low), int(high) + 1) if dash else [int(low)]
+    except ValueError as error:
+        raise HslError(f"--seeds {text}: want numbers such as 5, 0-7 or 1,4,9") from error
+    if not found:
+        raise HslError(f"--seeds {text}: names no seed")
+    return found
+
+
+def mask(text: str, size: int) -> Tensor:
+    """Where h is edited, boolean ``[size, size]``, from ``ROWS,COLUMNS`` such as ``4:7,3:5``: from
+    the first to before the last, counted from 0.
+
+    Raises:
+        HslError: another form, or nothing of h's map inside.
+    """
+    try:
+        rows, columns = (slice(*(int(end) for end in part.split(":"))) for part in text.split(","))
+    except (TypeError, ValueError) as error:
+        raise HslError(f"--mask {text}: want rows and columns such as 4:7,3:5") from error
+    inside = torch.zeros(size, size, dtype=torch.bool)
+    inside[rows, columns] = True
+    ends = (rows.start, rows.stop, columns.start, columns.stop)
+    if not bool(inside.any()) or any(end is None or not 0 <= end <= size for end in ends):
+        raise HslError(f"--mask {text}: h has {size} rows and columns, 0:{size}")
+    return inside
