@@ -60,19 +60,22 @@ class Strength(L.Callback):
                 rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
                 continue
             faces = first_faces(trainer, "validation", self.images, method.device, lacking=name)
-            pieces = list(in_pieces(len(faces.image), max(self.batch // len(self.strengths), 1)))
-            column, hits = guide.names.index(attribute), torch.zeros(len(self.strengths))
-            for piece in track(pieces, f"strength of {name}", len(pieces)):
-                edited = method.sweep(faces.image[piece], faces.index[piece], name, self.strengths)
-                seen = guide.probabilities(edited.flatten(0, 1))[:, column] >= 0.5
-                hits += (seen == bool(value)).view(len(self.strengths), -1).sum(1).cpu()
-            shares = (hits / len(faces.image)).tolist()
-            enough = [s for s, share in zip(self.strengths, shares, strict=True)
-                      if share >= self.share]  # fmt: skip
-            furthest = self.strengths[max(range(len(shares)), key=shares.__getitem__)]
-            chosen = enough[0] if enough else furthest
+            pieces = list(in_pieces(len(faces.image), self.batch))
+            column, shares = guide.names.index(attribute), dict[float, float]()
+            for strength in track(self.strengths, f"strength of {name}", len(self.strengths)):
+                hits = 0
+                for piece in pieces:
+                    edited = method.sweep(faces.image[piece], faces.index[piece], name, [strength])
+                    seen = guide.probabilities(edited[0])[:, column] >= 0.5
+                    hits += int((seen == bool(value)).sum())
+                shares[strength] = hits / len(faces.image)
+                if trainer.strategy.broadcast(shares[strength] >= self.share):
+                    break  # a larger one would not be chosen
+            chosen = (
+                strength if shares[strength] >= self.share else max(shares, key=shares.__getitem__)
+            )
             method.strengths[name] = trainer.strategy.broadcast(chosen)
             if trainer.is_global_zero:
                 rows = [{"strength": s, f"{name} by the guide": share}
-                        for s, share in zip(self.strengths, shares, strict=True)]  # fmt: skip
+                        for s, share in shares.items()]  # fmt: skip
                 print_table(f"chosen strength: {method.strengths[name]}", rows)

@@ -108,7 +108,8 @@ def test_a_checkpoint_holds_directions_alone(folder: str, tmp_path: Path) -> Non
     held = torch.load(tmp_path / "m.ckpt", weights_only=True)
     assert held["state_dict"] and all(k.startswith("directions.") for k in held["state_dict"])
     assert held["hsl"] == {
-        "backbone_hash": found.backbone.hash, "t_edit": 300, "t_start": 800, "t_boost": 250,
+        "backbone_hash": found.backbone.hash, "t_edit": 300, "t_edits": {}, "t_start": 800,
+        "t_boost": 250,
         "strengths": {"Smiling": 0.75},
     }  # fmt: skip
     assert (tmp_path / "m.ckpt").stat().st_size < 200_000
