@@ -15,6 +15,7 @@ from hsl.backbones import Backbone
 from hsl.intervals import CurveMeans, Curves, read_tsv, write_tsv
 from hsl.process import invert, predicted_x_0
 from hsl.progress import track
+from hsl.ranks import everyones, world
 
 Distance = Callable[[Tensor, Tensor], Tensor]
 #: Asyrp's released tables end so: means of P_t and x_t, and their standard deviations.
@@ -57,7 +58,8 @@ def measure(
     batch: int = 16,
     as_released: bool = False,
 ) -> Profile:
-    """Distances to images ``[N, 3, S, S]`` of P_t and x_t along the papers' inversion.
+    """Distances to images ``[N, 3, S, S]`` of P_t and x_t along the papers' inversion. The ranks
+    of a distributed run share the images, and all come to the same means.
 
     Args:
         backbone: the frozen denoiser.
@@ -70,22 +72,39 @@ def measure(
             their t_edit is up to one step too late), and leave out that of the last. The released
             code also measures one image more than it is asked for.
     """
-    means_p, means_x = CurveMeans(), CurveMeans()
-    pieces = images.split(batch)
+    rank, ranks = world()
+    mine = images[rank::ranks]
+    pieces = mine.split(batch) if len(mine) else ()
+    of_p: dict[int, list[Tensor]] = {}
+    of_x: dict[int, list[Tensor]] = {}
     with torch.no_grad():
         for some in track(pieces, "perceptual curves", len(pieces)):
             some = some.to(backbone.device)
             x = backbone.x_0(some)
             for step in invert(backbone, x, grid):
                 x, key = step.x_next, step.t_next if as_released else step.t
-                means_p.add(key, distance(backbone.image(step.p), some))
-                means_x.add(step.t_next, distance(backbone.image(x), some))
+                of_p.setdefault(key, []).append(distance(backbone.image(step.p), some).cpu())
+                of_x.setdefault(step.t_next, []).append(distance(backbone.image(x), some).cpu())
             if not as_released:
                 t = grid[-1]
                 eps = backbone.decode(backbone.encode(x, t))
                 p = predicted_x_0(x, eps, backbone.schedule.alpha_bar(t))
-                means_p.add(t, distance(backbone.image(p), some))
+                of_p.setdefault(t, []).append(distance(backbone.image(p), some).cpu())
+    means_p, means_x = (_means(found, len(images)) for found in (of_p, of_x))
     return Profile(Curves(means_p.mean(), means_x.mean()), Curves(means_p.std(), means_x.std()))
+
+
+def _means(mine: dict[int, list[Tensor]], n: int) -> CurveMeans:
+    """Means over the ``n`` images of all ranks, in the images' order: the same on any number."""
+    parts = everyones({t: torch.cat(found) for t, found in mine.items()})
+    means = CurveMeans()
+    for t in parts[0]:
+        distances = torch.empty(n, dtype=parts[0][t].dtype)
+        for rank, part in enumerate(parts):
+            if part:  # a rank has none where there are more ranks than images
+                distances[rank :: len(parts)] = part[t]
+        means.add(t, distances)
+    return means
 
 
 def measures(curves: Curves, t_edit: int, t_boost: int) -> Measures:

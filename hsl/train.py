@@ -2,7 +2,7 @@
 
 Without any option ``python -m hsl.train fit`` trains Asyrp for Smiling on ToyFaces, edits
 held-out faces, measures them by the judges, and writes a run folder, whose path is the last line
-printed.
+printed. A run that was killed is taken up by the same command with ``--resume``.
 """
 
 import logging
@@ -20,20 +20,25 @@ from typing import Any
 import lightning as L
 import torch
 import wandb
+from lightning.fabric.plugins import CheckpointIO
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
+from hsl import resume
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
+from hsl.callbacks.checkpoints import Checkpoints, FitLoop, WholeFiles
+from hsl.callbacks.common import run_folder
 from hsl.errors import HslError
 from hsl.methods.base import Method
+from hsl.report import replacing
 from hsl.types import attribute_and_value
 
 #: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
 #: hundred small images need no worker processes, a run may be continued in its folder, a closed
-#: form takes no optimizer.
+#: form takes no optimizer, our loaders go on within an epoch by themselves.
 _NOT_NEEDED = (
     ".*in eval mode at the start of training.*",
     ".*does not have many workers.*",
@@ -41,6 +46,7 @@ _NOT_NEEDED = (
     ".*treespec, LeafSpec.*",
     ".*have no `validation_step`.*",
     ".*will run with no optimizer.*",
+    ".*your dataloader is not resumable.*",
 )
 #: What a user can mend: bad options, missing or damaged files, a device that is not there.
 _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)
@@ -52,11 +58,21 @@ class HslCLI(LightningCLI):
 
     #: The run folder, if this run is to make it: taken away again if the input is bad.
     fresh: Path | None = None
+    folder: Path
+    #: How far the run got that is resumed; None if none is.
+    progress: resume.Progress | None = None
+    #: The checkpoint that it left.
+    kept: dict[str, Any]
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks' options, the run's name, and the defaults."""
         parser.add_argument("--runs", default="runs", help="folder of run folders")
         parser.add_argument("--name", default=None, help="of the run; the date and time if none")
+        parser.add_argument(
+            "--resume",
+            action="store_true",
+            help="go on with a fit that was killed: the same command, and this",
+        )
         parser.add_argument(
             "--wandb",
             default="offline",
@@ -71,6 +87,7 @@ class HslCLI(LightningCLI):
             ("directions", Directions),
             ("evaluate", Evaluate),
             ("grids", Grids),
+            ("checkpoints", Checkpoints),
         ):
             parser.add_lightning_class_args(callback, key)
         parser.set_defaults(
@@ -117,29 +134,93 @@ class HslCLI(LightningCLI):
                 if config.data.init_args[split] is None:
                     config.data.init_args[split] = count
 
+    def instantiate_classes(self) -> None:
+        """Find the run folder, and how far a run got that is to be resumed, before anything is
+        made.
+
+        Raises:
+            Finished: the run is complete.
+        """
+        config = self.config[self.subcommand]
+        name = config.name or os.environ.get("HSL_RUN") or _job()
+        requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+        self.folder = Path(config.runs) / (name or _stamp())
+        os.environ["HSL_RUN"] = self.folder.name  # ranks that this process starts use it too
+        wanted = config.resume or (requeued and self.subcommand == "fit" and self.folder.is_dir())
+        if wanted:
+            self._resume(config, name)
+        HslCLI.fresh = None if self.folder.exists() else self.folder
+        super().instantiate_classes()
+
+    def _resume(self, config: Any, name: str | None) -> None:
+        """Look at the run that is to be resumed, and take its checkpoint.
+
+        Raises:
+            HslError: no such run, another run, or one whose checkpoint is damaged.
+            Finished: the run is complete.
+        """
+        if self.subcommand != "fit":
+            raise HslError(f"--resume: {self.subcommand} has nothing to resume; give it to fit")
+        if config.ckpt_path is not None:
+            raise HslError("give --resume or --ckpt_path, not both")
+        if name is None:
+            raise HslError("--resume: which run? Give its --name")
+        self.progress = resume.progress(self.folder)
+        if self.progress == "nothing":
+            return
+        resume.require_alike(self.folder, self._parser("fit").dump(config, skip_none=False))
+        if self.progress == "done":
+            raise Finished(self.folder)
+        self.save_config_callback = None  # it is there, and shall not be half-written
+        path = self.folder / (resume.LAST if self.progress == "training" else resume.FITTED)
+        self.kept = _check_checkpoint(str(path))
+        if self.progress == "training":
+            config.ckpt_path = str(path)
+
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer that logs to the run folder, unless the config names loggers."""
-        config = self.config_init[self.subcommand]
-        name = config.name or os.environ.get("HSL_RUN") or _stamp()
-        os.environ["HSL_RUN"] = name  # the ranks that this process starts use the same folder
-        folder = Path(config.runs) / name
-        HslCLI.fresh = None if folder.exists() else folder
+        config, folder = self.config_init[self.subcommand], self.folder
         kwargs["default_root_dir"] = str(folder)
+        plugins = config.trainer.plugins or []
+        plugins = plugins if isinstance(plugins, list) else [plugins]
+        if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+            kwargs["plugins"] = [*plugins, WholeFiles()]
+        if config.trainer.enable_checkpointing is False:
+            self._parser(self.subcommand).callback_keys.remove("checkpoints")
         if config.trainer.logger in (None, True):
-            _keep(folder / "metrics.csv")
-            loggers: list[Logger] = [CSVLogger(config.runs, name=name, version="")]
+            metrics = CSVLogger(config.runs, name=folder.name, version="")
+            loggers: list[Logger] = [metrics]
+            if self.progress in ("training", "fitted"):
+                _go_on(metrics, self.kept)
+            else:
+                _keep(folder / "metrics.csv")
             if config.wandb != "disabled":
-                loggers.append(_wandb(folder, name, offline=config.wandb == "offline"))
+                begun = self.progress in ("training", "fitted")
+                loggers.append(_wandb(folder, config.wandb == "offline", begun))
             kwargs["logger"] = loggers
         trainer = super().instantiate_trainer(**kwargs)
-        self.folder = folder
+        trainer.fit_loop.__class__ = FitLoop
         return trainer
 
+    def before_fit(self) -> None:
+        """Clear away what a killed run was writing and, to begin anew, earlier checkpoints."""
+        if _first_rank():
+            needed = self.config_init["fit"].ckpt_path
+            resume.sweep(self.folder, anew=self.progress in (None, "nothing"), needed=needed)
+
+    def fit(self, **arguments: Any) -> None:
+        """Train, unless that is done already; then save what was found with its strengths."""
+        if self.progress == "fitted":
+            return
+        self.trainer.fit(**arguments)
+        self.trainer.save_checkpoint(self.folder / resume.FITTED, weights_only=False)
+        if _first_rank():
+            (self.folder / resume.LAST).unlink(missing_ok=True)
+
     def after_fit(self) -> None:
-        """Save what was found with its strengths, edit held-out images and measure them."""
-        path = self.folder / "checkpoints" / "final.ckpt"
-        self.trainer.save_checkpoint(path, weights_only=False)
+        """Edit held-out images and measure them; then the run is complete."""
         # named, so that no checkpoint of a requeued job is loaded in its place
+        path = self.folder / resume.FITTED
         self.trainer.test(
             self.model,
             datamodule=self.datamodule,
@@ -147,6 +228,21 @@ class HslCLI(LightningCLI):
             verbose=False,
             weights_only=True,
         )
+        if _first_rank():
+            path.rename(self.folder / resume.FINAL)
+
+
+class Finished(Exception):
+    """The run that is to be resumed, in the folder given, is complete."""
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes ``config.yaml`` into the run folder, whole or not at all."""
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Write it, on the first rank."""
+        with replacing(run_folder(trainer) / self.config_filename) as temporary:
+            self.parser.save(self.config, str(temporary), skip_none=False, multifile=False)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -166,11 +262,16 @@ def main(arguments: list[str] | None = None) -> int:
             subclass_mode_data=True,
             seed_everything_default=0,
             auto_configure_optimizers=False,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=SaveConfig,
+            save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs={"exit_on_error": False},
             trainer_defaults={"callbacks": [RichProgressBar()]},
             args=arguments,
         )
+    except Finished as done:
+        print(f"{done} is complete already", file=sys.stderr)
+        print(done)
+        return 0
     except Exception as error:
         reason = _reason(error)
         if reason is None:
@@ -180,27 +281,28 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     finally:
         os.environ.pop("HSL_RUN", None)
-    if getattr(rank_zero_only, "rank", 0) == 0:
+    if _first_rank():
         wandb.finish()  # its own last words come before ours
         _point_latest(cli.folder)
         print(cli.folder)
     return 0
 
 
-def _check_checkpoint(path: str | None) -> None:
-    """Refuse a checkpoint that cannot be read, before anything is written.
+def _check_checkpoint(path: str | None) -> dict[str, Any]:
+    """What a checkpoint holds; one that cannot be read is refused before anything is written.
 
     Raises:
         HslError: no such file, or it is damaged or holds code.
     """
     if path is None or path in ("last", "best", "hpc"):
-        return
+        return {}
     if not Path(path).is_file():
         raise HslError(f"{path}: no such checkpoint")
     try:
-        torch.load(path, map_location="cpu", weights_only=True)
+        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler raises whatever the bytes lead it to
         raise HslError(f"{path}: damaged, or no checkpoint of hsl's") from error
+    return found
 
 
 def _worth_saying(record: logging.LogRecord) -> bool:
@@ -208,24 +310,55 @@ def _worth_saying(record: logging.LogRecord) -> bool:
     return not any(words in record.getMessage() for words in ("Tip:", "Seed set to"))
 
 
-def _stamp() -> str:
-    """A name for a run: that of SLURM's or torchrun's job, so that all its tasks agree, or the
-    date and time."""
+def _first_rank() -> bool:
+    return int(getattr(rank_zero_only, "rank", 0)) == 0
+
+
+def _job() -> str | None:
+    """The name of a run of SLURM's or torchrun's job, so that all its tasks agree."""
     for kind, variable in (("slurm", "SLURM_JOB_ID"), ("torchrun", "TORCHELASTIC_RUN_ID")):
         if os.environ.get(variable, "none") != "none":
             return f"{kind}-{os.environ[variable]}"
-    return time.strftime("%Y%m%d-%H%M%S")
+    return None
+
+
+def _stamp() -> str:
+    """A name for a run: that of its job, or the date and time."""
+    return _job() or time.strftime("%Y%m%d-%H%M%S")
 
 
 def _keep(path: Path) -> None:
     """Move an earlier run's metrics aside, which the CSV logger would delete."""
-    if path.exists() and getattr(rank_zero_only, "rank", 0) == 0:
+    if path.exists() and _first_rank():
         path.rename(path.with_stem(f"metrics-{time.strftime('%Y%m%d-%H%M%S')}"))
 
 
-def _wandb(folder: Path, name: str, offline: bool) -> Logger:
+def _go_on(logger: CSVLogger, kept: dict[str, Any]) -> None:
+    """Let a logger go on after the rows that were written before the checkpoint ``kept``."""
+    if not _first_rank():
+        return
+    path = Path(logger.log_dir) / "metrics.csv"
+    aside = path.with_name("metrics-before.csv")  # the logger deletes what it finds under its name
+    if path.exists():
+        path.replace(aside)
+    state = kept.get("callbacks", {}).get("Checkpoints") or {}
+    rows = resume.cut_metrics(aside, state.get("steps"), state.get("row", {}))
+    logger.experiment.metrics_keys = sorted(set().union(*rows))
+    if rows:
+        resume.write_metrics(path, rows)
+    aside.unlink(missing_ok=True)
+
+
+def _wandb(folder: Path, offline: bool, begun: bool) -> Logger:
+    """W&B's logger; of a run that was ``begun``, with its identity."""
     folder.mkdir(parents=True, exist_ok=True)
-    return WandbLogger(name=name, save_dir=folder, project="hsl", offline=offline)
+    runs = sorted((folder / "wandb").glob("*run-*-*")) if begun else []
+    identity: dict[str, Any] = (
+        {"id": runs[-1].name.rpartition("-")[2], "resume": "allow"} if runs else {}
+    )
+    return WandbLogger(
+        name=folder.name, save_dir=folder, project="hsl", offline=offline, **identity
+    )
 
 
 def _point_latest(folder: Path) -> None:

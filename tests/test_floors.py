@@ -14,7 +14,7 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 ROWS = (
     (1, "errors types"),
     (1, "schedule assets report progress"),
-    (1, "store checkpoints"),
+    (1, "store checkpoints ranks resume"),
     (2, "backbones encoders solvers data"),
     (3, "directions losses metrics"),
     (3, "boundaries"),

@@ -1,6 +1,6 @@
 """What every data set gives, and how it is split and batched: one contract for all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -54,6 +54,41 @@ def check_split(split: str) -> Split:
     raise HslError(f"split {split!r}: want one of {', '.join(SPLITS)}")
 
 
+class Order(DistributedSampler[int]):
+    """The order of an epoch's images on one rank, which depends on ``seed`` and the epoch alone:
+    of R ranks, rank r has every R-th image from the r-th on. Where they do not divide, the first
+    images of the order come a second time.
+
+    Args:
+        images: what is ordered.
+        ranks, rank: their number, and which this is.
+        seed: of the order.
+        begin: an epoch, and how many of its images on each rank were seen before this run of it.
+    """
+
+    def __init__(
+        self,
+        images: ImageSet,
+        ranks: int = 1,
+        rank: int = 0,
+        seed: int = 0,
+        begin: tuple[int, int] = (0, 0),
+    ) -> None:
+        super().__init__(images, ranks, rank, seed=seed)
+        self.epoch, _ = self.begin = begin
+
+    def order(self) -> list[int]:
+        """The positions of all images, as `DistributedSampler` shuffles them."""
+        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        return torch.randperm(len(self.dataset), generator=generator).tolist()  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[int]:
+        order = self.order()
+        mine = [order[i % len(order)] for i in range(self.rank, self.total_size, self.num_replicas)]
+        epoch, seen = self.begin
+        return iter(mine[seen:] if self.epoch == epoch else mine)
+
+
 class DataModule(LightningDataModule):
     """Three sets of images as loaders of `Batch`; what is in them, `dataset` says.
 
@@ -69,6 +104,8 @@ class DataModule(LightningDataModule):
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ()
+    #: How training images are ordered.
+    order: type[Order] = Order
 
     def __init__(self, batch_size: int = 1, num_workers: int = 0, seed: int = 0) -> None:
         super().__init__()
@@ -83,10 +120,18 @@ class DataModule(LightningDataModule):
         raise NotImplementedError
 
     def train_dataloader(self) -> DataLoader[Item]:
-        """Training images in an order of their own for each epoch."""
-        images = self.dataset("train")
-        world = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        return self.loader(images, sampler=DistributedSampler(images, *world, seed=self.seed))
+        """Training images in an order of their own for each epoch. A resumed run goes on after
+        the last batch that its checkpoint counts."""
+        images, ranks, begin = self.dataset("train"), (1, 0), (0, 0)
+        if self.trainer is not None:
+            ranks, loop = (self.trainer.world_size, self.trainer.global_rank), self.trainer.fit_loop
+            epochs: Any = loop.epoch_progress.current
+            batches: Any = loop.epoch_loop.batch_progress.current
+            within = epochs.ready > epochs.processed
+            begin = (epochs.processed, batches.processed * self.batch_size if within else 0)
+        sampler = self.order(images, *ranks, seed=self.seed, begin=begin)
+        # a generator of its own: whether a loader is begun once or twice changes no other numbers
+        return self.loader(images, sampler=sampler, generator=torch.Generator().manual_seed(0))
 
     def val_dataloader(self) -> DataLoader[Item]:
         """Validation images, in order."""

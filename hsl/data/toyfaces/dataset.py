@@ -4,9 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
 
-from hsl.data.items import DataModule, ImageSet, Item, Split, check_split
+from hsl.data.items import DataModule, ImageSet, Item, Order, Split, check_split
 from hsl.data.toyfaces.factors import (
     ATTRIBUTES,
     COLUMN,
@@ -70,6 +69,18 @@ class ToyFaces(ImageSet):
         return Item(self.images[i], self.labels[i], index, f"toyfaces/{self.world}/{index}")
 
 
+class Replayed(Order):
+    """The order of one generator that draws epoch after epoch, as shipped figures had it."""
+
+    def order(self) -> list[int]:
+        """The positions of all images in this epoch."""
+        generator, n = torch.Generator().manual_seed(self.seed), len(self.dataset)  # type: ignore[arg-type]
+        for _ in range(self.epoch + 1):
+            torch.empty((), dtype=torch.int64).random_(generator=generator)  # a loader's own draw
+            order = torch.randperm(n, generator=generator)
+        return order.tolist()
+
+
 class ToyFacesDataModule(DataModule):
     """ToyFaces for training, validation and test, each from a world of its own.
 
@@ -93,6 +104,7 @@ class ToyFacesDataModule(DataModule):
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ATTRIBUTES
+    order = Replayed
 
     def __init__(
         self,
@@ -129,12 +141,6 @@ class ToyFacesDataModule(DataModule):
     def dataset(self, split: Split) -> ToyFaces:
         """The faces of a split."""
         return self.faces(split)
-
-    def train_dataloader(self) -> DataLoader[Item]:
-        """Training faces, shuffled by ``seed``; under DDP by Lightning's sampler. The order of
-        one rank is the one that the shipped figures were made with."""
-        generator = torch.Generator().manual_seed(self.seed)
-        return self.loader(self.faces("train"), shuffle=True, generator=generator)
 
     def counterfactual(
         self, indices: Tensor | Sequence[int], split: str, **attributes: int

@@ -1,0 +1,113 @@
+"""How far a run got, by what its folder holds; whether a command is the one that made it.
+
+``checkpoints/last.ckpt`` is there while a run trains, ``fitted.ckpt`` from the end of its training
+on, and ``final.ckpt`` when all is done. Each appears whole or not at all.
+"""
+
+import csv
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from hsl.errors import HslError
+from hsl.report import replacing
+
+Progress = Literal["nothing", "training", "fitted", "done"]
+LAST, FITTED, FINAL = (f"checkpoints/{name}.ckpt" for name in ("last", "fitted", "final"))
+#: What may differ between a run and its resumption: where things lie and what is shown.
+_FREE = re.compile(
+    r"(config|resume|runs|name|ckpt_path|weights_only|wandb|checkpoints|model\.init_args\.cache"
+    r"|data\.init_args\.num_workers|trainer\.enable_progress_bar)(\.|$)"
+)
+_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.\w+")
+
+
+def progress(folder: Path) -> Progress:
+    """How far the run in a folder got.
+
+    Raises:
+        HslError: there is no such run.
+    """
+    if not folder.is_dir():
+        raise HslError(f"{folder}: no run to resume; begin it without --resume")
+    for name, found in ((FITTED, "fitted"), (LAST, "training"), (FINAL, "done")):
+        if (folder / name).is_file():
+            return found  # type: ignore[return-value]
+    return "nothing"
+
+
+def require_alike(folder: Path, config: str) -> None:
+    """Compare a run's ``config.yaml`` with the configuration that is to go on with it, as YAML.
+
+    Raises:
+        HslError: they differ, or the run's cannot be read.
+    """
+    path = folder / "config.yaml"
+    try:
+        was = dict(_flat(yaml.safe_load(path.read_text("utf-8"))))
+    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
+        raise HslError(f"{path}: missing or damaged, so the run cannot be resumed") from error
+    now = dict(_flat(yaml.safe_load(config)))
+    differing = [
+        f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
+        for name in sorted(was.keys() | now.keys())
+        if was.get(name) != now.get(name) and not _FREE.match(name)
+    ]
+    if differing:
+        more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
+        raise HslError(f"{folder} was begun with other settings: {'; '.join(differing[:3])}{more}; "
+                       "resume it with its own, or begin another run")  # fmt: skip
+
+
+def sweep(folder: Path, anew: bool, needed: str | None = None) -> None:
+    """Remove what a killed run was writing; ``anew`` also the checkpoints of an earlier run, but
+    for the one that is ``needed``."""
+    for path in folder.rglob(".*"):
+        if _TEMPORARY.fullmatch(path.name):
+            path.unlink(missing_ok=True)
+    # SLURM's requeueing saves in the middle of a step, from which no run could go on alike
+    earlier = [*(folder / name for name in (LAST, FITTED, FINAL)), *folder.glob("hpc_ckpt_*.ckpt")]
+    for path in earlier if anew else []:
+        if path.exists() and not (needed and path.samefile(needed)):
+            path.unlink()
+
+
+def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list[dict[str, str]]:
+    """The rows of a ``metrics.csv`` that were written before a checkpoint.
+
+    Args:
+        path: the file; it need not exist.
+        steps: batches done at the checkpoint; None: keep every row.
+        row: figures that were due at the checkpoint: they are written when the run goes on.
+    """
+    if not path.is_file():
+        return []
+    text = path.read_text("utf-8")
+    whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
+    kept = []
+    for found in csv.DictReader(whole.splitlines()):
+        values = {name: value for name, value in found.items() if value}
+        behind = -1 if steps is None else int(values["step"]) - (steps - 1)
+        due = bool(row) and behind == 0 and values.keys() - {"step"} == row.keys()
+        if behind <= 0 and not due:
+            kept.append(values)
+    return kept
+
+
+def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
+    """Write rows as the CSV logger does: its columns are sorted."""
+    with replacing(path) as temporary, temporary.open("w", newline="") as file:
+        writer = csv.DictWriter(file, sorted(set().union(*rows)))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict) and value:
+        for name, part in value.items():
+            yield from _flat(part, f"{prefix}.{name}" if prefix else str(name))
+    else:
+        yield prefix, value
