@@ -2,15 +2,19 @@
 
 import copy
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from hsl.backbones import Backbone, Bottleneck, Speed
+from hsl.backbones import PLAIN, Backbone, Bottleneck, Speed
 from hsl.backbones import speed as speed_module
 from hsl.directions import ImplicitFunction, Shift
 from hsl.errors import HslError
 from hsl.process import Edit, invert, last, reverse
+from hsl.train import main
+from runs import asyrp, faces, saved_backbone, trainer
 from tiny import backbone
 
 OPTIONS = (Speed(bfloat16=True), Speed(channels_last=True), Speed(checkpoint=True))
@@ -128,3 +132,38 @@ def test_an_inversion_is_one_pass_a_step(counts: Counter[str], refine: int, pass
     net = backbone()
     last(invert(net, x_of(2), net.schedule.grid(10), refine))
     assert counts == {"encode": 2 * passes, "decode": 2 * passes, "backward": 0}
+
+
+@pytest.mark.parametrize("attribute", ["Smiling", ["Smiling", "Eyeglasses"]])
+def test_an_epoch_of_training_runs_what_depends_on_the_direction_alone(
+    counts: Counter[str], tmp_path: Path, attribute: str | list[str]
+) -> None:
+    """Six steps, at t_start=900 and t_edit=300 three of them edited (799, 599, 399). Each image is
+    inverted once (6 passes) and its trajectory taken once (from 999 to 399, 4 passes). In every
+    epoch each attribute has 3 encodes, 3 decodes with gradients, and one unedited decode: the first
+    eps is known, the last D_t leads nowhere."""
+    method = asyrp(saved_backbone(tmp_path / "net"), attribute=attribute, t_start=900)
+    images, epochs, n = 4, 3, len(method.directions)
+    counts.clear()  # of the pass that finds the shape of h
+    trainer(tmp_path, epochs=epochs).fit(method, datamodule=faces(images))
+    each = epochs * n
+    assert counts == {
+        "encode": images * (6 + 4 + 3 * each),
+        "decode": images * (6 + 4 + (3 + 1) * each),
+        "backward": images * 3 * each,
+    }
+
+
+def test_what_was_inverted_in_bfloat16_is_kept_apart(tmp_path: Path) -> None:
+    net, images = saved_backbone(tmp_path / "net"), faces(2).faces("test").images
+    cache = str(tmp_path / "cache")
+    found = [asyrp(net, cache=cache, speed=s).x_T(images) for s in (PLAIN, OPTIONS[0], PLAIN)]
+    assert torch.equal(found[0], found[2]) and not torch.equal(found[0], found[1])
+
+
+def test_options_of_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["fit", "--model.speed.bfloat16", "true", "--print_config"])
+    assert yaml.safe_load(capsys.readouterr().out)["model"]["init_args"]["speed"] == {
+        "bfloat16": True, "channels_last": False, "compile": False, "checkpoint": False,
+    }  # fmt: skip

@@ -4,10 +4,11 @@ from hsl.backbones.architecture import Unstated
 from hsl.backbones.codecs import VQ, Codec, Identity, SpaceToDepth
 from hsl.backbones.loading import load
 from hsl.backbones.presets import PRESETS, SOURCES
-from hsl.backbones.speed import Speed
+from hsl.backbones.speed import PLAIN, Speed
 from hsl.backbones.unet import TAPS, Backbone, Bottleneck, Tap
 
 __all__ = [
+    "PLAIN",
     "PRESETS",
     "SOURCES",
     "TAPS",

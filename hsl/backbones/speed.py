@@ -28,6 +28,10 @@ class Speed:
     checkpoint: bool = False
 
 
+#: None of them.
+PLAIN = Speed()
+
+
 def require_compiler() -> None:
     """torch.compile writes C++, on the GPU for its launchers.
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hsl.backbones.codecs import Codec, Identity
-from hsl.backbones.speed import Speed, require_compiler
+from hsl.backbones.speed import PLAIN, Speed, require_compiler
 from hsl.errors import HslError
 from hsl.schedule import Schedule
 
@@ -98,7 +98,7 @@ class Backbone(nn.Module):
         self.channels = int(unet.config.in_channels)
         self.timestep_scale = timestep_scale
         #: How it computes; set by `run_with`.
-        self.speed = Speed()
+        self.speed = PLAIN
         #: What its folder says of its eps error (`hsl.backbones.eps_error`), if it does.
         self.eps_errors: list[float] | None = None
         out = int(unet.config.out_channels)

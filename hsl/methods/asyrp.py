@@ -12,7 +12,7 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hsl.backbones import Tap
+from hsl.backbones import PLAIN, Speed, Tap
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.directions import Direction, ImplicitFunction, Shift
@@ -21,7 +21,7 @@ from hsl.encoders.roles import HasRole, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
 from hsl.methods.base import Method
-from hsl.process import Edit, Injection, Step, reverse
+from hsl.process import Edit, Injection, Step, eps_of, reverse
 from hsl.store import key_of
 from hsl.types import Batch
 
@@ -107,7 +107,8 @@ class Asyrp(Method):
             of its own: ``refine`` 0, ``zero_init`` false, ``t_start`` none, and the optimiser.
         t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
             what is decided before the parts of a face are.
-        backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap: see `Method`.
+        backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap, speed: see
+            `Method`.
 
     Raises:
         HslError: unknown or repeated names, as many texts as there are not attributes, texts whose
@@ -143,9 +144,10 @@ class Asyrp(Method):
         cache: str | None = None,
         seed: int = 0,
         tap: Tap = "after",
+        speed: Speed = PLAIN,
     ) -> None:
         super().__init__(
-            backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap
+            backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap, speed
         )
         self.automatic_optimization = False
         self._texts = _texts(attribute, source, target)
@@ -206,7 +208,9 @@ class Asyrp(Method):
         assert not isinstance(optimizer, list)
         x, unedited, features = self._source(batch.image)
         mean = BatchMean(batch.index, self._seen)
-        walks = {name: self._walk(name, x) for name in self._texts}
+        a = self.backbone.schedule.alpha_bar(self._longest_grid[-1])
+        eps = eps_of(x, unedited[0], a)  # all begin at one x
+        walks = {name: self._walk(name, x, eps) for name in self._texts}
         logged: dict[str, list[Tensor]] = {}
         for t, p in zip(reversed(self._longest_grid), unedited, strict=True):
             optimizer.zero_grad()
@@ -220,12 +224,13 @@ class Asyrp(Method):
         self.log_dict(means, on_epoch=True, on_step=False,
                       batch_size=mean.count, sync_dist=True, prog_bar=True)  # fmt: skip
 
-    def _walk(self, name: str, x: Tensor) -> Iterator[Step]:
-        """The edited steps of direction ``name`` from x at the first of them."""
+    def _walk(self, name: str, x: Tensor, eps: Tensor) -> Iterator[Step]:
+        """The edited steps of direction ``name`` from x at the first of them, and the unedited eps
+        there."""
         direction = self.directions[name]
         assert isinstance(direction, Direction)
         edit = Edit(direction, 1.0, t_edit=0, injection=self.injection)
-        return reverse(self.backbone, x, self.edited_grid(name), edit)
+        return reverse(self.backbone, x, self.edited_grid(name), edit, eps=eps)
 
     def _loss(
         self,
@@ -319,7 +324,7 @@ class Asyrp(Method):
         features ``[B, E]``."""
         edited = self._longest_grid
         grid = [t for t in self.grid if t >= edited[0]]
-        parts = ("P_t", self.backbone.hash, self.grid, self.refine, edited, self.clip_key)
+        parts = ("P_t", self.backbone.key, self.grid, self.refine, edited, self.clip_key)
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
             some = images[rows]

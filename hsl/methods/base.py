@@ -1,12 +1,13 @@
 """What all methods share: a frozen backbone, named directions, and how they edit images."""
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from hsl.backbones import Tap, load
+from hsl.backbones import PLAIN, Speed, Tap, load
 from hsl.directions import Direction, provenance
 from hsl.errors import HslError
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
@@ -28,9 +29,10 @@ class Method(L.LightningModule):
         refine: fixed-point iterations of each inversion step; 0 is the papers' inversion.
         cache: folder for what is computed once per image; None: in memory.
         seed: of the noise below t_boost.
+        speed: how the backbone computes (`Speed`): in bfloat16, compiled, ...
 
     Raises:
-        HslError: the backbone cannot be loaded, or too many steps.
+        HslError: the backbone cannot be loaded, or not compiled, or too many steps.
     """
 
     #: Faces of each split of ToyFaces that the command line takes, unless told how many.
@@ -48,10 +50,11 @@ class Method(L.LightningModule):
         cache: str | None = None,
         seed: int = 0,
         tap: Tap = "after",
+        speed: Speed = PLAIN,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # checkpoints hold directions alone
-        self.backbone = load(backbone, tap)
+        self.backbone = load(backbone, tap).run_with(speed)
         try:
             self.grid = self.backbone.schedule.grid(steps)
         except ValueError as error:
@@ -119,25 +122,37 @@ class Method(L.LightningModule):
 
     def x_T(self, images: Tensor) -> Tensor:
         """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
-        keys = [key_of("x_T", self.backbone.hash, self.grid, self.refine, i) for i in images]
+        return self._cached("x_T", images, self._inverted)
 
-        def compute(rows: list[int]) -> list[dict[str, Tensor]]:
-            x_0 = self.backbone.x_0(images[rows])
-            x = last(invert(self.backbone, x_0, self.grid, self.refine))
-            return [{"x_T": row} for row in x]
+    def _inverted(self, images: Tensor) -> Tensor:
+        x_0 = self.backbone.x_0(images)
+        return last(invert(self.backbone, x_0, self.grid, self.refine))
 
-        records = self.store.many(keys, compute, self.record_about("x_T"))
-        return torch.stack([r["x_T"] for r in records]).to(images.device)
+    def _rebuilt(self, images: Tensor) -> Tensor:
+        return last(reverse(self.backbone, self.x_T(images), self.grid))
+
+    def _cached(self, what: str, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+        """What ``compute`` makes of images ``[B, 3, S, S]``, of those that are not cached."""
+        keys = [key_of(what, self.backbone.key, self.grid, self.refine, i) for i in images]
+        records = self.store.many(
+            keys,
+            lambda rows: [{what: row} for row in compute(images[rows])],
+            self.record_about(what),
+        )
+        return torch.stack([record[what] for record in records]).to(images.device)
 
     @torch.no_grad()
     def edit_images(self, images: Tensor, index: Tensor, edit: Edit | None = None) -> Tensor:
         """Invert images, edit them, and return images in [-1, 1]; without an edit, reconstruct.
 
-        A reconstruction takes the deterministic process throughout. Per-image strengths and
-        ``index [B]`` (which seeds each image's noise) go along with the images.
+        A reconstruction takes the deterministic process throughout, and is cached. Per-image
+        strengths and ``index [B]`` (which seeds each image's noise) go along with the images.
         """
-        noise = SeededNoise(index, self.seed)
-        x = last(reverse(self.backbone, self.x_T(images), self.grid, edit, noise=noise))
+        if edit is None:
+            x = self._cached("x_0", images, self._rebuilt)
+        else:
+            noise = SeededNoise(index, self.seed)
+            x = last(reverse(self.backbone, self.x_T(images), self.grid, edit, noise=noise))
         return self.backbone.image(x).clamp(-1, 1)
 
     def sweep(self, images: Tensor, index: Tensor, name: str, strengths: list[float]) -> Tensor:

@@ -14,7 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
-from hsl.backbones import Tap
+from hsl.backbones import PLAIN, Speed, Tap
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
 from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
@@ -55,8 +55,8 @@ class Linear(Method):
             the normal; ``distance``, a distance of 1 in both, as in the paper.
         t_0: last timestep of the inversion; None: the schedule's last. The paper's code inverts to
             the mixing step itself: ``t_0=500`` with ``timesteps=[500]``.
-        backbone, steps, t_boost, refine, cache, seed, tap: see `Method`. ``cache`` is needed by
-            several ranks, which read each other's features there.
+        backbone, steps, t_boost, refine, cache, seed, tap, speed: see `Method`. ``cache`` is
+            needed by several ranks, which read each other's features there.
 
     Raises:
         HslError: unknown names, timesteps outside the schedule, a judge as guide.
@@ -84,8 +84,11 @@ class Linear(Method):
         cache: str | None = None,
         seed: int = 0,
         tap: Tap = "after",
+        speed: Speed = PLAIN,
     ) -> None:
-        super().__init__(backbone, steps, 0, None, t_boost, "symmetric", refine, cache, seed, tap)
+        super().__init__(
+            backbone, steps, 0, None, t_boost, "symmetric", refine, cache, seed, tap, speed
+        )
         self.automatic_optimization = False
         self.solver = SVM() if solver is None else solver
         if t_0 is not None:
@@ -200,7 +203,7 @@ class Linear(Method):
 
     def _keep(self, images: Tensor) -> list[str]:
         """Features of images ``[B, 3, S, S]`` into the store; their keys."""
-        made_by = ("linear", self.backbone.hash, self.inversion, self.refine, self.timesteps)
+        made_by = ("linear", self.backbone.key, self.inversion, self.refine, self.timesteps)
         keys = [key_of(*made_by, image) for image in images]
         about = self.record_about("features")
         self.store.ensure(keys, lambda rows: self._features(images[rows]), about)
