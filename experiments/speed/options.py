@@ -1,0 +1,120 @@
+"""What the options of `hsl.backbones.Speed` and the two decodes in one batch are worth here."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from hsl.backbones import PLAIN, Backbone, Bottleneck, Speed, load
+
+OPTIONS = {
+    "float32": PLAIN,
+    "bfloat16": Speed(bfloat16=True),
+    "channels_last": Speed(channels_last=True),
+    "compile": Speed(compile=True),
+    "checkpoint": Speed(checkpoint=True),
+}
+
+
+def fastest(jobs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
+    """Milliseconds of each, the least of some repeats that take turns, after a first run."""
+    best = dict.fromkeys(jobs, float("inf"))
+    for i in range(repeats + 1):
+        for name, job in jobs.items():
+            start = time.perf_counter()
+            job()
+            took = time.perf_counter() - start
+            best[name] = min(best[name], took) if i else best[name]
+    return {name: 1000 * seconds for name, seconds in best.items()}
+
+
+def images(net: Backbone, n: int) -> torch.Tensor:
+    """Noise as x_t."""
+    size = int(net.unet.config.sample_size)
+    g = torch.Generator().manual_seed(0)
+    return torch.randn(n, net.channels, size, size, generator=g)
+
+
+@torch.no_grad()
+def decodes(net: Backbone) -> list[dict[str, Any]]:
+    """Two decodes of B images one after the other, and as one batch of 2 B."""
+    rows = []
+    for n in (1, 2, 4, 8, 16, 32):
+        b = net.encode(images(net, n), 500)
+        edited = b._replace(h=b.h + 0.1)
+
+        def together(b: Bottleneck = b, edited: Bottleneck = edited) -> torch.Tensor:
+            both = (torch.cat([a, c]) for a, c in zip(b[:2], edited[:2], strict=True))
+            return net.decode(Bottleneck(*both, tuple(torch.cat([s, s]) for s in b.skips)))
+
+        def apart(b: Bottleneck = b, edited: Bottleneck = edited) -> torch.Tensor:
+            return torch.cat([net.decode(b), net.decode(edited)])
+
+        ms = fastest({"apart": apart, "together": together}, 10)
+        rows.append({
+            "images": n,
+            "two decodes (ms)": ms["apart"],
+            "one of twice the batch (ms)": ms["together"],
+            "ratio": ms["together"] / ms["apart"],
+            "largest difference": float((apart() - together()).abs().max()),
+        })  # fmt: skip
+    return rows
+
+
+def option_rows() -> list[dict[str, Any]]:
+    """Time and outcome of each option, at 1 and at 16 images."""
+    nets = {name: load("toyfaces").run_with(speed) for name, speed in OPTIONS.items()}
+    x = images(nets["float32"], 16)
+    with torch.no_grad():
+        wanted = nets["float32"].decode(nets["float32"].encode(x, 500))
+    rows: dict[str, dict[str, Any]] = {}
+    for name, net in nets.items():
+        start = time.perf_counter()
+        with torch.no_grad():
+            eps = net.decode(net.encode(x, 500))
+        first = time.perf_counter() - start
+        rows[name] = {
+            "option": name,
+            "first pass (s)": first,
+            "difference of eps": float((eps - wanted).norm() / wanted.norm()),
+        }
+    for n in (1, 16):
+        passes = {name: lambda net=net, n=n: forward(net, x[:n]) for name, net in nets.items()}
+        for name, ms in fastest(passes, 10).items():
+            rows[name][f"pass, {n} (ms)"] = ms
+    steps = {name: lambda net=net: backward(net, x) for name, net in nets.items()}
+    for name, ms in fastest(steps, 5).items():
+        rows[name] |= {"with gradients, 16 (ms)": ms, "kept (MB)": kept(nets[name], x) / 1e6}
+    return list(rows.values())
+
+
+@torch.no_grad()
+def forward(net: Backbone, x: torch.Tensor) -> torch.Tensor:
+    """A pass through the U-Net."""
+    return net.decode(net.encode(x, 500))
+
+
+def backward(net: Backbone, x: torch.Tensor) -> None:
+    """A pass, and a backward pass to h."""
+    b = net.encode(x, 500)
+    net.decode(b._replace(h=b.h.detach().requires_grad_())).sum().backward()
+
+
+def kept(net: Backbone, x: torch.Tensor) -> float:
+    """Bytes of activations that a decode keeps for its backward pass, without the weights."""
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    weights = {p.untyped_storage().data_ptr() for p in net.parameters()}
+    b = net.encode(x, 500)
+    edited = b._replace(h=b.h.detach().requires_grad_())
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        out = net.decode(edited)  # held, so that no address is given twice
+    found = sum(n for pointer, n in sizes.items() if pointer not in weights)
+    del out
+    return float(found)
