@@ -151,6 +151,7 @@ class HslCLI(LightningCLI):
             self._resume(config, name)
         HslCLI.fresh = None if self.folder.exists() else self.folder
         super().instantiate_classes()
+        self.model.store.whole = wanted
 
     def _resume(self, config: Any, name: str | None) -> None:
         """Look at the run that is to be resumed, and take its checkpoint.

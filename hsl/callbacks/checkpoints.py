@@ -1,7 +1,9 @@
 """Checkpoints from which a killed run goes on as if it had not been killed."""
 
+import math
 import os
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,11 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
-from hsl.callbacks.common import run_folder
+from hsl.callbacks.common import method_of, run_folder
+from hsl.data.items import DataModule, Order
 from hsl.errors import HslError
+from hsl.methods.base import Method
+from hsl.progress import track
 from hsl.ranks import everyones
 from hsl.report import replacing
 from hsl.resume import LAST
@@ -53,6 +58,7 @@ class Checkpoints(Checkpoint):
         if len(state["ranks"]) != trainer.world_size:
             raise HslError(f"this run had {len(state['ranks'])} ranks, not {trainer.world_size}: "
                            "resume it with as many")  # fmt: skip
+        _prepare(trainer, method_of(pl_module))
         mine = state["ranks"][trainer.global_rank]
         _set_random(mine["random"])
         self._sums = mine["sums"]
@@ -148,6 +154,23 @@ class WholeFiles(TorchCheckpointIO):
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
+
+
+def _prepare(trainer: L.Trainer, method: Method) -> None:
+    """Let a method without a folder for it compute again what it kept in its first epoch: in the
+    same batches, as the last digits of what is computed of an image depend on those beside it."""
+    data = getattr(trainer, "datamodule", None)
+    if method.store.folder is not None or not isinstance(data, DataModule):
+        return
+    loader = data.train_dataloader()
+    sampler, batches = loader.sampler, int(min(len(loader), trainer.num_training_batches))
+    assert isinstance(sampler, Order)
+    epoch, seen = sampler.begin
+    if epoch == 0:
+        batches = math.ceil(seen / data.batch_size)
+    sampler.begin, sampler.epoch = (0, 0), 0
+    for batch in track(islice(loader, batches), "taking up", batches):
+        method.prepare(method.transfer_batch_to_device(batch, method.device, 0).image)
 
 
 def _random() -> dict[str, Any]:

@@ -275,6 +275,20 @@ class Asyrp(Method):
         for parameter in idle:
             parameter.grad = None
 
+    def prepare(self, images: Tensor) -> None:
+        """Keep the unedited trajectories of images ``[B, 3, S, S]``."""
+        self._source(images)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As of every method, and which images the epoch has seen."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["hsl"]["seen"] = sorted(self._seen)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """As of every method, and which images the epoch has seen."""
+        super().on_load_checkpoint(checkpoint)
+        self._seen = set(checkpoint["hsl"].get("seen", ()))
+
     def on_train_epoch_start(self) -> None:
         """No image has been seen in this epoch."""
         self._seen.clear()

@@ -133,13 +133,24 @@ class Method(L.LightningModule):
 
     def _cached(self, what: str, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """What ``compute`` makes of images ``[B, 3, S, S]``, of those that are not cached."""
-        keys = [key_of(what, self.backbone.key, self.grid, self.refine, i) for i in images]
         records = self.store.many(
-            keys,
+            self._keys(what, images),
             lambda rows: [{what: row} for row in compute(images[rows])],
             self.record_about(what),
         )
         return torch.stack([record[what] for record in records]).to(images.device)
+
+    def _keys(self, what: str, images: Tensor) -> list[str]:
+        return [key_of(what, self.backbone.key, self.grid, self.refine, i) for i in images]
+
+    def know_x_T(self, images: Tensor, x_T: Tensor) -> None:
+        """Cache the latents ``[B, C, s, s]`` that images ``[B, 3, S, S]`` were sampled from, so
+        that they need no inversion."""
+        self.store.ensure(
+            self._keys("x_T", images),
+            lambda rows: [{"x_T": x_T[row]} for row in rows],
+            self.record_about("x_T"),
+        )
 
     @torch.no_grad()
     def edit_images(self, images: Tensor, index: Tensor, edit: Edit | None = None) -> Tensor:
@@ -183,6 +194,10 @@ class Method(L.LightningModule):
     def precompute(self, images: Tensor) -> None:
         """Put into the cache what a fit needs of images ``[B, 3, S, S]``: here x_T."""
         self.x_T(images)
+
+    def prepare(self, images: Tensor) -> None:
+        """Put into the cache what a training step keeps of images ``[B, 3, S, S]``: a resumed run
+        calls this with the batches of its first epoch, so that it has the same records."""
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the directions, and how they are used; leave the frozen networks out."""

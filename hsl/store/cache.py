@@ -50,7 +50,14 @@ class Store:
     Args:
         folder: where records are kept as safetensors files, shared by runs and ranks; None
             keeps them in memory for the life of this object.
+
+    Attributes:
+        whole: make all records of a batch again where one is missing, though the others stay. A
+            run that was killed while it kept a batch needs this to come to the same bits, as the
+            last digits of a record depend on what it was computed with.
     """
+
+    whole = False
 
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
@@ -126,10 +133,12 @@ class Store:
     def _made(
         self, keys: list[str], missing: list[str], compute: Compute, about: About | None
     ) -> dict[str, Record]:
-        rows = [keys.index(key) for key in missing]
-        records = compute(rows) if rows else []
-        pairs = zip(missing, records, strict=True)
-        return {key: self.put(key, record, about) for key, record in pairs}
+        if not missing:
+            return {}
+        made = list(dict.fromkeys(keys)) if self.whole else missing
+        records = compute([keys.index(key) for key in made])
+        pairs = zip(made, records, strict=True)
+        return {key: self.put(key, record, about) for key, record in pairs if key in missing}
 
     def _path(self, key: str) -> Path:
         assert self.folder is not None

@@ -1,0 +1,298 @@
+"""A run that is killed at any time, and resumed, ends as one that was left alone."""
+
+import csv
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+import torch
+from torch import Tensor
+
+from hsl import resume, train
+from hsl.directions import Direction
+from runs import TESTS, saved_backbone
+
+#: Four batches of two or one images in each of three epochs, of two steps each.
+SMALL = {
+    "model.init_args.steps": 4,
+    "model.init_args.t_edit": 300,
+    "model.init_args.t_boost": 100,
+    "model.init_args.t_start": "null",
+    "data.init_args.size": 8,
+    "data.init_args.train": 7,
+    "data.init_args.validation": 2,
+    "data.init_args.test": 3,
+    "data.init_args.batch_size": 2,
+    "trainer.max_epochs": 3,
+    "trainer.accelerator": "cpu",
+    "trainer.devices": 1,
+    "checkpoints.every_n_batches": 1,
+    "strength.strengths": "[0.5,1.5]",
+    "grids.images": 2,
+    "wandb": "disabled",
+}
+BATCHES = 4
+
+
+class Place(NamedTuple):
+    """Where a module's runs are."""
+
+    root: Path
+    backbone: str
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def arguments(self, name: str, **changed: object) -> list[str]:
+        options = SMALL | {"model.init_args.backbone": self.backbone, "runs": self.runs}
+        options |= {"name": name} | changed
+        return ["fit", *(f"--{key}={value}" for key, value in options.items())]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    root = tmp_path_factory.mktemp("resume")
+    return Place(root, saved_backbone(root / "backbone"))
+
+
+def run(place: Place, *runs: tuple[list[str], object]) -> list[int]:
+    """Start runs one after the other, kill each at its moment; their exit statuses."""
+    script, log = place.root / "runs.json", place.root / "log.txt"
+    script.write_text(json.dumps(runs))
+    environment = os.environ | {"PYTHONPATH": f"{TESTS.parent}{os.pathsep}{TESTS}"}
+    environment |= {"CUDA_VISIBLE_DEVICES": "", "HSL_PROGRESS": "0", "HSL_RUN": ""}
+    environment |= {"OMP_NUM_THREADS": "1"}
+    with log.open("w") as err:
+        done = subprocess.run(
+            [sys.executable, TESTS / "killing.py", script],
+            env=environment, stdout=subprocess.PIPE, stderr=err, text=True, timeout=600, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, log.read_text()[-2000:]
+    statuses: list[int] = json.loads(done.stdout)
+    return statuses
+
+
+@pytest.fixture(scope="module")
+def alone(place: Place) -> Path:
+    """The folder of a run that was left alone."""
+    assert run(place, (place.arguments("alone"), None)) == [0]
+    return place.runs / "alone"
+
+
+def weights(folder: Path) -> dict[str, Tensor]:
+    return {
+        f"{path.stem}.{key}": value
+        for path in sorted((folder / "directions").iterdir())
+        for key, value in Direction.load(path).state_dict().items()
+    }
+
+
+def assert_the_same(folder: Path, other: Path) -> None:
+    """Weights bit for bit, all figures, all rows of the metrics."""
+    one, two = weights(folder), weights(other)
+    assert one.keys() == two.keys() and one
+    for key in one:
+        assert torch.equal(one[key], two[key]), key
+    figures = [json.loads((f / "summary.json").read_text()) for f in (folder, other)]
+    for found in figures:
+        for name in ("seconds", "peak_memory_mb"):
+            found.pop(name, None)
+    assert figures[0] == figures[1]
+    if (folder / "metrics.csv").exists():
+        tables = [list(csv.DictReader((f / "metrics.csv").open())) for f in (folder, other)]
+        assert tables[0] == tables[1]
+    kept = {path.name for path in (other / "checkpoints").iterdir()}
+    assert kept == {"final.ckpt"}
+    assert not [path for path in other.rglob(".*")]  # nothing temporary
+
+
+STEP = "hsl.methods.asyrp:Asyrp.training_step"
+MOMENTS = {
+    "before the first checkpoint": f"{STEP}:1",
+    "within the first epoch": f"{STEP}:3",
+    "within the second epoch": f"{STEP}:{BATCHES + 2}",
+    "between epochs": "hsl.methods.asyrp:Asyrp.on_train_epoch_start:2",
+    "while a checkpoint is written": "torch:save:6",
+    "before the first one gets its name": "os:replace:2",
+    "before an epoch's figures are written": "hsl.callbacks.checkpoints:Checkpoints._save:5",
+    "after the last epoch": "hsl.callbacks.checkpoints:FitLoop.on_run_end:1",
+    "while strengths are chosen": "hsl.callbacks:Strength.on_train_end:1",
+    "before directions are exported": "hsl.callbacks:Directions.on_train_end:1",
+    "while the last checkpoint is written": "torch:save:13",
+    "before the test": "hsl.train:HslCLI.after_fit:1",
+    "within the test": "hsl.callbacks:Evaluate.on_test_batch_end:2",
+    "before the last pictures": "hsl.callbacks:Grids.on_test_end:1",
+}
+KILLED = -signal.SIGKILL
+
+
+def test_killed_and_resumed(place: Place, alone: Path) -> None:
+    """One run, killed again and again."""
+    moments = ("within the second epoch", "while a checkpoint is written", "within the test")
+    arguments = place.arguments("often")
+    later = [*arguments, "--resume"]
+    runs = [(arguments, MOMENTS[moments[0]]), *((later, MOMENTS[m]) for m in moments[1:])]
+    assert run(place, *runs, (later, None), (later, None)) == [KILLED] * 3 + [0, 0]
+    assert_the_same(alone, place.runs / "often")  # and the complete run was left as it was
+
+
+@pytest.mark.slow
+def test_killed_at_each_moment(place: Place, alone: Path) -> None:
+    runs: list[tuple[list[str], object]] = []
+    for i, moment in enumerate(MOMENTS.values()):
+        arguments = place.arguments(f"moment {i}")
+        runs += [(arguments, moment), ([*arguments, "--resume"], None)]
+    statuses = run(place, *runs)
+    for i, moment in enumerate(MOMENTS):
+        assert statuses[2 * i : 2 * i + 2] == [KILLED, 0], moment
+        assert_the_same(alone, place.runs / f"moment {i}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changed", [{}, {"checkpoints.every_n_batches": "null"}])
+def test_killed_at_random_times(place: Place, alone: Path, changed: dict) -> None:
+    """With a folder for what is kept of each image, and without; a run that is killed before its
+    next checkpoint does not get on, so that the times grow."""
+    seed = 1 + len(changed)
+    generator = random.Random(seed)
+    name, cached = f"random {seed}", {"model.init_args.cache": place.root / f"cache {seed}"}
+    arguments = place.arguments(name, **changed, **(cached if changed else {}))
+    later = [*arguments, "--resume"]
+    times = [generator.uniform(1.0, 2.0 + i) for i in range(6)]
+    begun = (place.arguments(name, **changed, **(cached if changed else {})), 1.5)
+    statuses = run(place, begun, *((later, t) for t in times), (later, None))
+    assert KILLED in statuses and statuses[-1] == 0
+    assert_the_same(alone, place.runs / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("direction", ["shift", "global", "eps"])
+def test_several_attributes_and_other_directions(place: Place, direction: str) -> None:
+    options = {
+        "model.init_args.attribute": "[Smiling,Young]",
+        "model.init_args.direction": direction,
+        "data.init_args.where": "{validation: {Smiling: 0}, test: {Smiling: 0}}",
+        "checkpoints.every_n_batches": 3,
+    }
+    alone, killed = (place.arguments(f"{direction} {n}", **options) for n in ("alone", "killed"))
+    later = [*killed, "--resume"]
+    assert run(place, (alone, None), (killed, f"{STEP}:5"), (later, f"{STEP}:4"), (later, None)) \
+        == [0, KILLED, KILLED, 0]  # fmt: skip
+    assert_the_same(place.runs / f"{direction} alone", place.runs / f"{direction} killed")
+
+
+LINEAR = {
+    "model": "hsl.methods.linear.Linear",
+    "model.init_args.steps": 6,
+    "model.init_args.timesteps": "[200,600]",
+    "model.init_args.attributes": "[Smiling]",
+    "data.init_args.size": 8,
+    "data.init_args.train": 13,
+    "data.init_args.validation": 6,
+    "data.init_args.test": 3,
+    "data.init_args.batch_size": 4,
+    "data.init_args.where": "{}",
+    "trainer.max_epochs": 1,
+    "trainer.accelerator": "cpu",
+    "trainer.devices": 1,
+    "strength.strengths": "[0.5,1.5]",
+    "grids.images": 2,
+    "wandb": "disabled",
+}
+
+
+def linear(place: Place, verb: str, name: str, **changed: object) -> list[str]:
+    options = LINEAR | {"model.init_args.backbone": place.backbone, "runs": place.runs}
+    options |= {"name": name, "model.init_args.cache": place.root / f"cache of {name}"} | changed
+    return [verb, *(f"--{key}={value}" for key, value in options.items())]
+
+
+@pytest.mark.slow
+def test_closed_forms(place: Place) -> None:
+    """Killed while features are kept, while they are written, and at the end."""
+    alone, killed = (linear(place, "fit", f"linear {name}") for name in ("alone", "killed"))
+    later = [*killed, "--resume"]
+    moments = [
+        "hsl.methods.linear:Linear.training_step:3",
+        "hsl.store:Store.put:3",
+        "hsl.methods.linear:Linear.fit_boundaries:1",
+        "hsl.callbacks:Strength.on_train_end:1",
+        "hsl.callbacks:Evaluate.on_test_batch_end:1",
+    ]
+    runs = [(alone, None), (killed, moments[0]), *((later, m) for m in moments[1:]), (later, None)]
+    assert run(place, *runs) == [0, *[KILLED] * len(moments), 0]
+    assert_the_same(place.runs / "linear alone", place.runs / "linear killed")
+    tables = [
+        (place.runs / f"linear {n}" / "accuracy.csv").read_text() for n in ("alone", "killed")
+    ]
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.slow
+def test_predict_takes_up_where_it_stopped(place: Place) -> None:
+    cache = place.root / "cache of inverted"
+    arguments = linear(place, "predict", "inverted")
+    assert run(place, (arguments, "hsl.store:Store.put:8")) == [KILLED]
+    first = {path: path.stat().st_mtime_ns for path in cache.rglob("*/*.safetensors")
+             if not path.name.startswith(".")}  # fmt: skip
+    assert len(first) == 7
+    assert run(place, (arguments, None)) == [0]
+    records = {path: path.stat().st_mtime_ns for path in cache.rglob("*/*.safetensors")}
+    assert len([path for path in records if not path.name.startswith(".")]) == 13 + 6 + 3
+    assert all(records[path] == when for path, when in first.items())  # not made again
+
+
+def refused(place: Place, arguments: list[str], capsys) -> str:
+    """The one line with which a command is refused, by a status of 2."""
+    os.environ["HSL_RUN"] = ""
+    assert train.main(arguments) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1, lines
+    return lines[0]
+
+
+def contents(folder: Path) -> dict[str, int]:
+    return {str(path): path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
+    """One line says why and what to do; nothing is written."""
+    unfinished = place.runs / "unfinished"
+    shutil.copytree(alone, unfinished)
+    (unfinished / "checkpoints" / "final.ckpt").rename(unfinished / "checkpoints" / "last.ckpt")
+    before = contents(place.runs)
+    line = refused(place, [*place.arguments("nowhere"), "--resume"], capsys)
+    assert "nowhere" in line and "without --resume" in line
+    changed = place.arguments("unfinished", **{"model.init_args.steps": 6, "seed_everything": 1})
+    line = refused(place, [*changed, "--resume"], capsys)
+    assert "model.init_args.steps was 4, is 6" in line and "seed_everything was 0, is 1" in line
+    nameless = [a for a in place.arguments("x") if not a.startswith("--name")]
+    assert "--name" in refused(place, [*nameless, "--resume"], capsys)
+    arguments = [*place.arguments("unfinished"), "--resume"]
+    assert "not both" in refused(place, [*arguments, "--ckpt_path=x.ckpt"], capsys)
+    test = ["test", *arguments[1:]]
+    assert "give it to fit" in refused(place, test, capsys)
+    assert contents(place.runs) == before
+    (unfinished / "checkpoints" / "last.ckpt").write_bytes(b"junk")
+    assert "damaged" in refused(place, arguments, capsys)
+    (unfinished / "config.yaml").write_text("{")
+    assert "config.yaml" in refused(place, arguments, capsys)
+
+
+def test_the_rows_before_a_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    assert resume.cut_metrics(path, 4, {}) == []
+    path.write_text("epoch,loss,lr,step\n0,,1,0\n0,,1,3\n0,0.5,,3\n1,0.4,,7\n1,0.")
+    rows = resume.cut_metrics(path, 4, {"loss": 0.5, "epoch": 0})
+    assert [row["step"] for row in rows] == ["0", "3"] and "loss" not in rows[1]
+    assert len(resume.cut_metrics(path, None, {})) == 4
+    resume.write_metrics(path, rows)
+    assert path.read_text().splitlines() == ["epoch,lr,step", "0,1,0", "0,1,3"]
