@@ -14,7 +14,8 @@ from hsl.store import key_of
 
 class Sampled(L.Callback):
     """Lets a `SampledDataModule` sample its images, when it is asked for them: by the method's
-    backbone and grid, deterministically (eta 0), and each once where the method has a cache.
+    backbone and grid, deterministically (eta 0), and each once where the method has a cache. Their
+    x_T is known to the method, which so need not invert them.
 
     Does nothing with other data.
 
@@ -37,7 +38,7 @@ class Sampled(L.Callback):
 def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
     """The images of ``seeds [N]``, ``[N, 3, S, S]`` in [-1, 1] on the CPU."""
     backbone, grid = method.backbone, method.grid
-    keys = [key_of("sampled", backbone.hash, grid, seed) for seed in seeds.tolist()]
+    keys = [key_of("sampled, x_T", backbone.key, grid, seed) for seed in seeds.tolist()]
 
     def compute(rows: list[int]) -> list[dict[str, Tensor]]:
         made: list[dict[str, Tensor]] = []
@@ -48,8 +49,10 @@ def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
             like = torch.zeros(shape, device=backbone.device)
             x_T = SeededNoise(seeds[rows[piece]]).x_T(like)
             images = backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1)
-            made += [{"image": image} for image in images]
+            made += [{"image": i, "x_T": x} for i, x in zip(images, x_T, strict=True)]
         return made
 
     records = method.store.many(keys, compute, method.record_about("sampled"))
-    return torch.stack([record["image"] for record in records])
+    images, x_T = (torch.stack([record[key] for record in records]) for key in ("image", "x_T"))
+    method.know_x_T(images, x_T)
+    return images

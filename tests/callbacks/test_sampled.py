@@ -10,6 +10,7 @@ from hsl.callbacks.sampled import Sampled, render
 from hsl.data.images import load_images
 from hsl.data.sampled import FIRST, SampledDataModule
 from hsl.errors import HslError
+from hsl.process import SeededNoise
 from runs import asyrp, saved_backbone, trainer
 
 
@@ -41,6 +42,15 @@ def test_batches_are_rendered(folder: str, tmp_path: Path) -> None:
     again = render(asyrp(folder), torch.tensor([4, 0]))
     torch.testing.assert_close(again, images[[4, 0]], atol=1e-5, rtol=0)
     assert torch.equal(render(method, torch.tensor([4, 0])), images[[4, 0]])
+
+
+def test_what_was_sampled_is_not_inverted(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    method, seeds = asyrp(folder), torch.tensor([3, 8])
+    images = render(method, seeds)
+    monkeypatch.setattr("hsl.methods.base.invert", None)
+    x_T = method.x_T(images)
+    assert torch.equal(x_T, SeededNoise(seeds).x_T(x_T))
+    assert torch.allclose(method.edit_images(images, seeds), images, atol=1e-6)
 
 
 def test_seeds_are_those_of_the_edit_command(
