@@ -4,16 +4,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
-from torch import Tensor
 
+from edits import Place, made_borders, made_place
 from hsl import edit, records
 from hsl.backbones import load
 from hsl.data.images import load_images, save_image
-from hsl.directions import Boundary, Direction, ImplicitFunction, Shift, provenance
+from hsl.directions import Direction, ImplicitFunction, Shift, provenance
 from hsl.edit import join, plan, sources
 from hsl.errors import HslError
 from hsl.process import reverse
@@ -22,42 +21,9 @@ from runs import saved_backbone
 ROOT = Path(__file__).resolve().parents[1]
 
 
-class Place(NamedTuple):
-    """A folder with a backbone, images and directions for it."""
-
-    root: Path
-    backbone: str
-    smile: str
-    hat: str
-
-    def call(self, *arguments: str | Path, out: str = "out") -> int:
-        given = [*map(str, arguments), "--backbone", self.backbone, "--steps", "6"]
-        return edit.main([*given, "--out", str(self.root / out), "--device", "cpu"])
-
-    def written(self, out: str = "out") -> list[str]:
-        return sorted(p.relative_to(self.root / out).as_posix()
-                      for p in (self.root / out).rglob("*") if p.is_file())  # fmt: skip
-
-    def pixels(self, out: str, *names: str) -> Tensor:
-        return load_images([self.root / out / name for name in names], 8)[0]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
-    root = tmp_path_factory.mktemp("edit")
-    backbone = saved_backbone(root / "backbone")
-    network, paths = load(backbone), []
-    for seed, (name, t_edit) in enumerate((("Smile", 300), ("Hat", 500))):
-        torch.manual_seed(seed)
-        direction = ImplicitFunction.for_backbone(network)
-        about = {"t_edit": t_edit, "t_boost": 100, "t_start": 800, "strength": 0.5}
-        path = root / "directions" / f"{name}.safetensors"
-        paths.append(str(direction.save(path, **provenance(network), **about)))
-    pictures = torch.rand(4, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    for name, picture in zip(("a.png", "faces/2.png", "faces/10.png", "faces/deep/3.png"),
-                             pictures, strict=True):  # fmt: skip
-        save_image(root / name, picture)
-    return Place(root, backbone, *paths)
+    return made_place(tmp_path_factory.mktemp("edit"))
 
 
 @pytest.fixture(autouse=True)
@@ -257,19 +223,7 @@ def test_shipped_directions(tmp_path: Path, capsys) -> None:
 
 @pytest.fixture(scope="module")
 def borders(place: Place) -> dict[str, str]:
-    """Two boundaries at t = 400, one of them at t = 600, and one without a mixing step."""
-    network, paths = load(place.backbone), {}
-    generator = torch.Generator().manual_seed(4)
-    for name, t in (("A", 400), ("B", 400), ("late", 600), ("open", None)):
-        steps = [t or 400]
-        normals = [torch.randn(1, *shape, generator=generator)
-                   for shape in ((3, 8, 8), network.h_shape)]  # fmt: skip
-        border = Boundary(*(v / v.norm() for v in normals), steps, t)
-        for scale in border.scales.values():
-            scale.data.fill_(3.0)
-        path = place.root / "borders" / f"{name}.safetensors"
-        paths[name] = str(border.save(path, **provenance(network), strength=2.0))
-    return paths
+    return made_borders(place)
 
 
 def test_a_boundary_is_crossed_once(place: Place, borders, monkeypatch) -> None:

@@ -1,8 +1,8 @@
 """``python -m hsl.edit``: apply saved directions to images.
 
-`options` reads the command line, `parts` finds directions, `joining` makes one `Edit` of them,
-`sweep` gives it many strengths, `sources` inverts or samples, `jobs` does the work, `pictures`
-shows it.
+`options` and `rules` read the command line, `parts` finds directions, `joining` makes one `Edit` of
+them, `plan` says what is to be done, `sweep` gives it many strengths, `sources` inverts or samples,
+`jobs` does the work, `pictures` shows it.
 """
 
 from hsl.edit.command import main

@@ -4,7 +4,8 @@ import argparse
 import sys
 
 from hsl.edit.jobs import edit, replay, save_mean
-from hsl.edit.options import contradictions, parse
+from hsl.edit.options import parse
+from hsl.edit.rules import contradictions
 from hsl.errors import HslError
 
 

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from hsl.backbones import load
-from hsl.data.images import distinct, load_images, save_image
+from hsl.data.images import distinct, save_image
 from hsl.directions import provenance
 from hsl.edit import pictures
+from hsl.edit.joining import SHARES
 from hsl.edit.parts import move
 from hsl.edit.plan import Plan, plan, say
 from hsl.edit.sources import Latents, Source, latents, read
@@ -57,10 +58,7 @@ def _write(
     shown, names = files[: len(grids) or 1], files[len(grids) or 1 :]
     for name, image in zip(names, result.flatten(0, 1), strict=True):
         save_image(out / name, image)
-    content = None
-    if options.content:
-        content = load_images(options.content, made.backbone.image_size)[0]
-    for name, figure in zip(shown, pictures.draw(made, source, before, result, content),
+    for name, figure in zip(shown, pictures.draw(made, source, before, result),
                             strict=True):  # fmt: skip
         with replacing(out / name) as temporary:
             figure.savefig(temporary)
@@ -84,13 +82,14 @@ def save_mean(options: argparse.Namespace) -> None:
     along, about = made.edit, {"steps": options.steps, "strength": 1.0}
     if len(made.parts) == 1:
         (part,), (unit,) = made.parts, made.units
-        along = replace(along, direction=part.direction, strength=unit * part.strength)
+        if along.injection not in SHARES:
+            along = replace(along, direction=part.direction, strength=unit * part.strength)
         about = part.direction.about | {"strength": part.strength}
     shift = mean_delta_h(made.backbone, x_T, made.grid, along, not options.overall, options.batch)
     about |= {"t_edit": along.t_edit, "t_boost": along.t_boost, "t_start": along.t_start,
               "injection": along.injection, "mean_of": [p.name for p in made.parts],
               "images": len(source.names)}  # fmt: skip
-    shift.save(path, **provenance(made.backbone), **about)
+    shift.save(path, **(about | provenance(made.backbone)))
     print(path)
 
 

@@ -1,4 +1,4 @@
-"""The options of ``python -m hsl.edit``, and which of them go together."""
+"""The options of ``python -m hsl.edit``."""
 
 import argparse
 import sys
@@ -23,32 +23,8 @@ EXAMPLE = """examples:
   python -m hsl.edit photo.png --direction Smiling --record smile_record.safetensors
   python -m hsl.edit --replay smile_record.safetensors --out again
 """
-_OUT = "edited"
-#: One of the second must be there for the first to mean something.
-_NEEDS = {
-    "keep": ("direction", "boundary"),
-    "scaled": ("direction",),
-    "gamma": ("content",),
-    "profile": ("direction",),
-    "cosine": ("profile",),
-    "edit_threshold": ("profile",),
-    "boost_threshold": ("profile",),
-    "mask": ("direction", "content"),
-    "injection": ("direction",),
-    "t_start": ("direction", "content"),
-    "dt_lambda": ("direction", "content"),
-    "dt_end": ("dt_lambda", "content"),
-    "invert_steps": ("images", "content"),
-    "overall": ("save_mean",),
-}
-#: The first does a thing of its own, beside which the second are not done.
-_EXCLUDES = {
-    "save_mean": ("boundary", "content", "interpolate", "record", "out", "injection", "mask",
-                  "eta", "dt_lambda"),
-}  # fmt: skip
-#: What a record leaves open; --steps and --batch are left alone, as it always was.
-_REPLAYED = ("replay", "backbone", "out", "device", "steps", "batch")
-_NAMES = {"overall": "--global", "images": "images"}
+#: Of --out; rules fill it in, as it tells whether the option was given.
+OUT = "edited"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -100,7 +76,7 @@ def _what(group: argparse._ArgumentGroup) -> None:
         "(DiffStyle, InjectFusion: --t-edit 400 --t-boost 200 --dt-lambda 0.9985 --dt-end 950; for "
         "images unlike those of the training take --t-boost 0)")  # fmt: skip
     add("--gamma", type=float, metavar="G",
-        help="with --content: the share of an image's own h, 0 to 1 (default: 0.9)")  # fmt: skip
+        help="with --content: the share of an image's own h, 0 to 1 (default: 0.7)")  # fmt: skip
     add("--interpolate", action="append", metavar="[NAME=]LOW:HIGH:N",
         help="edit each image with N strengths (negative ones reverse the edit; factors of all "
         "strengths if there are several; with --content: values of gamma). By name: of that "
@@ -133,7 +109,7 @@ def _how(group: argparse._ArgumentGroup) -> None:
 
 def _files(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--out", metavar="FOLDER", help=f"folder to write to (default: {_OUT})")
+    add("--out", metavar="FOLDER", help=f"folder to write to (default: {OUT})")
     add("--save-mean", metavar="FILE",
         help="write the mean of what --direction adds to these images, one tensor a timestep, as a "
         "direction, and no images")  # fmt: skip
@@ -154,46 +130,6 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     if unknown:
         raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
     return options
-
-
-def contradictions(options: argparse.Namespace) -> None:
-    """Refuse options that do not go together, or without others; fill in the folder.
-
-    Raises:
-        HslError: these are.
-    """
-    given = _given(options)
-    if options.replay:
-        more = [name for name in given if name not in _REPLAYED]
-        if more:
-            raise HslError(f"--replay does what its record says: leave out {', '.join(more)}")
-    else:
-        if len({"direction", "boundary", "content"} & set(given)) != 1:
-            raise HslError("give --direction, --boundary or --content, one of the three; "
-                           "e.g. --direction Smiling")  # fmt: skip
-        if bool(options.images) == bool(options.seeds):
-            raise HslError("give images or --seeds, one of the two")
-        for name in given:
-            needed = _NEEDS.get(name, (name,))
-            if not set(needed) & set(given):
-                raise HslError(f"{_option(name)} goes with {' or '.join(map(_option, needed))}")
-            for other in _EXCLUDES.get(name, ()):
-                if other in given:
-                    raise HslError(f"{_option(name)} goes without {_option(other)}")
-    if options.batch < 1:
-        raise HslError(f"--batch {options.batch}: want at least 1")
-    options.out = options.out or _OUT
-
-
-def _given(options: argparse.Namespace) -> list[str]:
-    """Names of the options that are not at their defaults."""
-    values = vars(options)
-    plain = vars(parser().parse_args([]))
-    return [name for name, value in values.items() if value != plain[name]]
-
-
-def _option(name: str) -> str:
-    return _NAMES.get(name, f"--{name.replace('_', '-')}")
 
 
 def _bound(arguments: Iterable[str]) -> list[str]:

@@ -15,9 +15,7 @@ _TITLE, _LEAST = 11.0, 6.0  # font sizes in points
 _WIDE = 0.58  # of a letter, in its size
 
 
-def draw(
-    made: Plan, source: Source, before: Latents, result: Tensor, content: Tensor | None = None
-) -> Iterator[Figure]:
+def draw(made: Plan, source: Source, before: Latents, result: Tensor) -> Iterator[Figure]:
     """The strip of images ``[N, V, 3, S, S]``, a row each (the first `ROWS`), or with two axes the
     grid of each one, whose rows are the first axis.
 
@@ -26,7 +24,6 @@ def draw(
         source: N images or seeds.
         before: what they came from.
         result: the edited ones, with V strengths each.
-        content: the image whose h was injected, ``[1, 3, S, S]``.
     """
     if len(made.axes) > 1:
         first, second = made.axes
@@ -40,8 +37,8 @@ def draw(
     if source.images is not None:
         columns = [source.images.clamp(-1, 1), before.rebuilt]
         titles = ["source", "reconstruction"]
-    if content is not None:
-        columns.insert(0, content.expand(len(result), -1, -1, -1))
+    if made.content is not None:
+        columns.insert(0, made.content.expand(len(result), -1, -1, -1))
         titles.insert(0, "content")
     columns += list(result.transpose(0, 1))
     titles += made.axes[0].labels if made.axes else ["edited"]
@@ -53,7 +50,9 @@ def draw(
 def _title(made: Plan) -> str:
     """What was put in, and how much, unless the columns say it."""
     if not made.parts:
-        return "gamma" if made.axes else f"content, gamma {1 - float(made.edit.strength):g}"
+        return (
+            "content by gamma" if made.axes else f"content, gamma {1 - float(made.edit.strength):g}"
+        )
     if made.axes and len(made.parts) == 1:
         return made.parts[0].name
     alone = made.axes[0].name if made.axes else None

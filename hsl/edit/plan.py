@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from torch import Tensor
+
 from hsl.backbones import Backbone
 from hsl.data.images import load_images
 from hsl.directions import Boundary
@@ -20,7 +22,8 @@ from hsl.report import print_table
 
 #: DiffStyle's and InjectFusion's presets for images like those of the training.
 CONTENT = {"t_edit": 400, "t_boost": 200, "dt_lambda": 0.9985, "dt_end": 950}
-GAMMA = 0.9
+#: As in the example of their authors, whose code's default is 0.9.
+GAMMA = 0.7
 #: Steps so many times more or fewer than in training are warned of: an edit seems lost, or wild.
 _FAR = 2.0
 
@@ -29,7 +32,8 @@ class Plan(NamedTuple):
     """What a command line comes to.
 
     ``edit`` is that of one strength (of a single direction on an axis: 1); ``units`` are the parts'
-    `coefficients`; ``inversion`` and ``grid`` ascend to the same timestep.
+    `coefficients`; ``inversion`` and ``grid`` ascend to the same timestep; ``content``, the image
+    whose h is injected, is ``[1, 3, S, S]``.
     """
 
     backbone: Backbone
@@ -39,6 +43,7 @@ class Plan(NamedTuple):
     axes: list[Axis]
     inversion: list[int]
     grid: list[int]
+    content: Tensor | None
 
 
 def plan(options: argparse.Namespace) -> Plan:
@@ -60,9 +65,11 @@ def plan(options: argparse.Namespace) -> Plan:
         parts = [parts[0]._replace(strength=1.0)]
     backbone = load_for(options.backbone, [(p.direction, p.strength) for p in parts])
     move(backbone, options.device)
-    edit = (
-        _of_content(options, backbone, axes) if options.content else _of(options, backbone, parts)
-    )
+    content = None
+    if options.content:
+        edit, content = _of_content(options, backbone, axes)
+    else:
+        edit = _of(options, backbone, parts)
     grid = grid_for(backbone.schedule, edit, options.steps, bool(options.seeds))
     if not any(edit.acts(t) for t in grid):
         raise HslError(f"t_edit={edit.t_edit}, t_start={edit.t_start}: no step is edited; they "
@@ -73,7 +80,7 @@ def plan(options: argparse.Namespace) -> Plan:
             backbone.schedule, edit, options.invert_steps, bool(options.seeds), "--invert-steps"
         )
     units = coefficients([p.direction for p in parts], options.steps, options.scaled)
-    return Plan(backbone, edit, parts, units, axes, inversion, grid)
+    return Plan(backbone, edit, parts, units, axes, inversion, grid, content)
 
 
 def _of(options: argparse.Namespace, backbone: Backbone, parts: list[Part]) -> Edit:
@@ -102,8 +109,10 @@ def _measured(
     return interval.interval(found, cosine, limits, options.t_edit, options.t_boost)
 
 
-def _of_content(options: argparse.Namespace, backbone: Backbone, axes: list[Axis]) -> Edit:
-    """The edit that injects an image's h."""
+def _of_content(
+    options: argparse.Namespace, backbone: Backbone, axes: list[Axis]
+) -> tuple[Edit, Tensor]:
+    """The edit that injects an image's h, and the image."""
     gamma = GAMMA if options.gamma is None else options.gamma
     if axes and options.gamma is not None:
         raise HslError("--gamma and --interpolate: leave one out")
@@ -122,7 +131,7 @@ def _of_content(options: argparse.Namespace, backbone: Backbone, axes: list[Axis
         name: value for name in CONTENT if (value := getattr(options, name)) is not None
     }
     edit = Edit(content, 1.0 if axes else 1 - gamma, injection="slerp", **fields)
-    return _overridden(edit, options, backbone)
+    return _overridden(edit, options, backbone), images
 
 
 def _overridden(edit: Edit, options: argparse.Namespace, backbone: Backbone) -> Edit:

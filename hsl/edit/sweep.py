@@ -26,8 +26,12 @@ def check(axes: Sequence[Axis], parts: Sequence[Part]) -> None:
     if len(axes) == 2 and axes[0].name == axes[1].name:
         raise HslError(f"--interpolate {axes[0].name}: given twice; want two directions")
     for axis in axes:
+        if axis.name is not None and not parts:
+            raise HslError(
+                f"--interpolate {axis.name}: with --content, of gamma: leave out the name"
+            )
         if axis.name is not None and names.count(axis.name) != 1:
-            known = ", ".join(dict.fromkeys(names)) or "without a name, with --content"
+            known = ", ".join(dict.fromkeys(names))
             raise HslError(f"--interpolate {axis.name}: want one of the directions, by a name that "
                            f"only one has: {known}")  # fmt: skip
         if axis.name is not None and len(parts) > 1 and isinstance(parts[0].direction, Boundary):

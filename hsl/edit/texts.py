@@ -24,7 +24,8 @@ class Axis(NamedTuple):
         """The strengths as text of one length, with as many digits as tell them apart."""
         for digits in range(2, 7):
             texts = [f"{value:+.{digits}f}" for value in self.values]
-            if len(set(texts)) == len(texts):
+            zeros = sum(float(text) == 0 for text in texts)
+            if len(set(texts)) == len(texts) and zeros == self.values.count(0.0):
                 break
         return texts
 
@@ -43,8 +44,9 @@ def axis(text: str) -> Axis:
         raise HslError(f"--interpolate {text}: want LOW:HIGH:N or NAME=LOW:HIGH:N with N of 2 to "
                        f"{MOST}, e.g. -1:1:5")  # fmt: skip
     steps = torch.linspace(0, 1, n, dtype=torch.float64).tolist()
-    # the ends exactly, the middle 0 where they are opposite; + 0.0: never -0
-    return Axis(short(name) if equals else None, [low * (1 - u) + high * u + 0.0 for u in steps])
+    # rounding brings to 0 what should be 0; + 0.0: and never to -0
+    values = [round(low * (1 - u) + high * u, 12) + 0.0 for u in steps]
+    return Axis(short(name) if equals else None, values)
 
 
 def seeds(text: str) -> list[int]:

@@ -1,0 +1,72 @@
+"""Which options of ``python -m hsl.edit`` go together."""
+
+import argparse
+
+from hsl.edit.options import OUT, parser
+from hsl.errors import HslError
+
+#: One of the second must be there for the first to mean something.
+_NEEDS = {
+    "keep": ("direction", "boundary"),
+    "scaled": ("direction",),
+    "gamma": ("content",),
+    "profile": ("direction",),
+    "cosine": ("profile",),
+    "edit_threshold": ("profile",),
+    "boost_threshold": ("profile",),
+    "mask": ("direction", "content"),
+    "injection": ("direction",),
+    "t_start": ("direction", "content"),
+    "dt_lambda": ("direction", "content"),
+    "dt_end": ("dt_lambda", "content"),
+    "invert_steps": ("images", "content"),
+    "overall": ("save_mean",),
+}
+#: The first does a thing of its own, beside which the second are not done.
+_EXCLUDES = {
+    "save_mean": ("boundary", "content", "interpolate", "record", "out", "injection", "mask",
+                  "eta", "dt_lambda"),
+}  # fmt: skip
+#: What a record leaves open; --steps and --batch are left alone, as it always was.
+_REPLAYED = ("replay", "backbone", "out", "device", "steps", "batch")
+_NAMES = {"overall": "--global", "images": "images"}
+
+
+def contradictions(options: argparse.Namespace) -> None:
+    """Refuse options that do not go together, or without others; fill in the folder.
+
+    Raises:
+        HslError: these are.
+    """
+    given = _given(options)
+    if options.replay:
+        more = [_option(name).lstrip("-") for name in given if name not in _REPLAYED]
+        if more:
+            raise HslError(f"--replay does what its record says: leave out {', '.join(more)}")
+    else:
+        if len({"direction", "boundary", "content"} & set(given)) != 1:
+            raise HslError("give --direction, --boundary or --content, one of the three; "
+                           "e.g. --direction Smiling")  # fmt: skip
+        if bool(options.images) == bool(options.seeds):
+            raise HslError("give images or --seeds, one of the two")
+        for name in given:
+            needed = _NEEDS.get(name, (name,))
+            if not set(needed) & set(given):
+                raise HslError(f"{_option(name)} goes with {' or '.join(map(_option, needed))}")
+            for other in _EXCLUDES.get(name, ()):
+                if other in given:
+                    raise HslError(f"{_option(name)} goes without {_option(other)}")
+    if options.batch < 1:
+        raise HslError(f"--batch {options.batch}: want at least 1")
+    options.out = options.out or OUT
+
+
+def _given(options: argparse.Namespace) -> list[str]:
+    """Names of the options that are not at their defaults."""
+    values = vars(options)
+    plain = vars(parser().parse_args([]))
+    return [name for name, value in values.items() if value != plain[name]]
+
+
+def _option(name: str) -> str:
+    return _NAMES.get(name, f"--{name.replace('_', '-')}")
