@@ -11,6 +11,7 @@ from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.roles import require_guide
 from hsl.errors import HslError
 from hsl.progress import track
+from hsl.ranks import everyones, world
 from hsl.report import print_table
 from hsl.types import attribute_and_value
 
@@ -47,34 +48,36 @@ class Strength(L.Callback):
 
     @torch.no_grad()
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Try every strength; every rank does the same work and comes to the same choice."""
+        """Try every strength; the ranks share the images, and all come to the same choice."""
         method = method_of(pl_module)
         if self.guide is None:
             if len(self.strengths) == 1:
                 method.strengths = dict.fromkeys(method.directions, self.strengths[0])
             return
         guide = self.guide.to(method.device)
+        rank, ranks = world()
         for name in method.directions:
             attribute, value = attribute_and_value(name)
             if attribute not in guide.names:
                 rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
                 continue
             faces = first_faces(trainer, "validation", self.images, method.device, lacking=name)
-            pieces = list(in_pieces(len(faces.image), self.batch))
+            images, index = faces.image[rank::ranks], faces.index[rank::ranks]
+            pieces = list(in_pieces(len(images), self.batch))
             column, shares = guide.names.index(attribute), dict[float, float]()
             for strength in track(self.strengths, f"strength of {name}", len(self.strengths)):
                 hits = 0
                 for piece in pieces:
-                    edited = method.sweep(faces.image[piece], faces.index[piece], name, [strength])
+                    edited = method.sweep(images[piece], index[piece], name, [strength])
                     seen = guide.probabilities(edited[0])[:, column] >= 0.5
                     hits += int((seen == bool(value)).sum())
-                shares[strength] = hits / len(faces.image)
-                if trainer.strategy.broadcast(shares[strength] >= self.share):
+                shares[strength] = sum(everyones(hits)) / len(faces.image)
+                if shares[strength] >= self.share:
                     break  # a larger one would not be chosen
             chosen = (
                 strength if shares[strength] >= self.share else max(shares, key=shares.__getitem__)
             )
-            method.strengths[name] = trainer.strategy.broadcast(chosen)
+            method.strengths[name] = chosen
             if trainer.is_global_zero:
                 rows = [{"strength": s, f"{name} by the guide": share}
                         for s, share in shares.items()]  # fmt: skip
