@@ -33,7 +33,7 @@ class Strength(L.Callback):
     def __init__(
         self,
         guide: str | None = "toyfaces/guide",
-        strengths: Sequence[float] = (0.5, 0.625, 0.75, 0.875, 1.0),
+        strengths: Sequence[float] = (0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.15, 1.3, 1.5),
         share: float = 0.95,
         images: int = 32,
         batch: int = 64,
