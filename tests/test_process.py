@@ -302,3 +302,10 @@ def test_what_has_no_mean_or_content_is_refused(net: Backbone) -> None:
     ):
         with pytest.raises(HslError):
             Edit(**({"direction": shift()} | wrong))
+
+
+def test_no_step_draws_the_noise_that_a_sample_begins_with() -> None:
+    """Also of schedules of more than 1000 steps."""
+    noise, like = SeededNoise(torch.tensor([7])), torch.zeros(1, 3, 2, 2)
+    drawn = [noise(t, like) for t in range(-1, 1100)] + [noise.x_T(like)]
+    assert len({tuple(z.flatten().tolist()) for z in drawn}) == len(drawn)
