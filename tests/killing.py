@@ -1,4 +1,4 @@
-"""Runs of ``hsl.train`` that are killed at chosen moments, as a script that forks one process a run.
+"""Runs of ``hsl.train`` that are killed at chosen moments: a script that forks a process a run.
 
 ``python killing.py FILE``: FILE holds a JSON list of ``[arguments, moment]``. A moment is
 ``module:attribute.attribute:n``, the n-th call of that function; its first half of a file, for
@@ -53,9 +53,9 @@ def child(arguments: list[str], moment: Any) -> None:
 
 
 def main(runs: list[tuple[list[str], Any]]) -> list[int]:
-    from hsl import train  # once for all: forks have it
-
-    assert train
+    # once for all: forks have them, so that all runs are of one state of the code
+    for module in ("train", "methods.asyrp", "methods.linear", "data.toyfaces"):
+        importlib.import_module(f"hsl.{module}")
     statuses = []
     for arguments, moment in runs:
         sys.stdout.flush()
