@@ -92,5 +92,5 @@ def test_a_long_title_stays_inside(place: Place, figures) -> None:
     assert place.call("--seeds", "0", *many, out="many") == 0
     (figure,) = figures
     box = figure._suptitle.get_window_extent()  # in pixels
-    assert 0 < box.x0 and box.x1 < figure.get_figwidth() * figure.dpi
+    assert box.x0 > 0 and box.x1 < figure.get_figwidth() * figure.dpi
     assert figure.get_suptitle().endswith("…")

@@ -58,8 +58,8 @@ def _write(
     shown, names = files[: len(grids) or 1], files[len(grids) or 1 :]
     for name, image in zip(names, result.flatten(0, 1), strict=True):
         save_image(out / name, image)
-    for name, figure in zip(shown, pictures.draw(made, source, before, result),
-                            strict=True):  # fmt: skip
+    figures = pictures.draw(made, source, before, result)
+    for name, figure in zip(shown, figures, strict=True):
         with replacing(out / name) as temporary:
             figure.savefig(temporary)
     print(out if len(shown) > 1 else out / shown[0])
@@ -73,9 +73,10 @@ def save_mean(options: argparse.Namespace) -> None:
     That of one direction is its value at strength 1, with what the direction's file says, so that
     it is used as the direction itself. That of several is their sum with its coefficients.
     """
-    path, made = Path(options.save_mean), plan(options)
+    path = Path(options.save_mean)
     if path.suffix != ".safetensors" or path.is_dir():
         raise HslError(f"--save-mean {path}: want a file whose name ends in .safetensors")
+    made = plan(options)
     source = read(options, made.backbone.image_size)
     say(made, options.steps)
     x_T = latents(made.backbone, source, made.inversion, made.grid, 0.0, options.batch, False).x_T

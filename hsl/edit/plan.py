@@ -72,8 +72,9 @@ def plan(options: argparse.Namespace) -> Plan:
         edit = _of(options, backbone, parts)
     grid = grid_for(backbone.schedule, edit, options.steps, bool(options.seeds))
     if not any(edit.acts(t) for t in grid):
-        raise HslError(f"t_edit={edit.t_edit}, t_start={edit.t_start}: no step is edited; they "
-                       f"begin at t={grid[-1]}")  # fmt: skip
+        span = f"t_edit={edit.t_edit}"
+        span += "" if edit.t_start is None else f", t_start={edit.t_start}"
+        raise HslError(f"{span}: no step is edited; they begin at t={grid[-1]}")
     inversion = grid
     if options.invert_steps is not None:
         inversion = grid_for(
