@@ -69,8 +69,8 @@ def sweep(folder: Path, anew: bool, needed: str | None = None) -> None:
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
     # SLURM's requeueing saves in the middle of a step, from which no run could go on alike
-    earlier = [*(folder / name for name in (LAST, FITTED, FINAL)), *folder.glob("hpc_ckpt_*.ckpt")]
-    for path in earlier if anew else []:
+    unused = list(folder.glob("hpc_ckpt_*.ckpt"))
+    for path in unused + ([folder / name for name in (LAST, FITTED, FINAL)] if anew else []):
         if path.exists() and not (needed and path.samefile(needed)):
             path.unlink()
 
