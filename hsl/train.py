@@ -112,7 +112,11 @@ class HslCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at a checkpoint before anything is made of it."""
         super().parse_arguments(parser, args)
-        _check_checkpoint(self.config[self.config.subcommand].get("ckpt_path"))
+        config = self.config[self.config.subcommand]
+        if config.get("ckpt_path") in ("last", "best") and not config.trainer.callbacks:
+            raise HslError(f"--ckpt_path {config.ckpt_path}: no callback keeps such checkpoints; "
+                           "to go on with a killed run give --resume")  # fmt: skip
+        _check_checkpoint(config.get("ckpt_path"))
 
     def before_instantiate_classes(self) -> None:
         """On ToyFaces, take as many faces as the method asks for, and validate and test on those

@@ -14,10 +14,13 @@ from typing import NamedTuple
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 
 from hsl import resume, train
+from hsl.data.items import Order
 from hsl.directions import Direction
-from runs import TESTS, saved_backbone
+from hsl.store import Store
+from runs import TESTS, faces, saved_backbone
 
 #: Four batches of two or one images in each of three epochs, of two steps each.
 SMALL = {
@@ -287,6 +290,47 @@ def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
     assert "damaged" in refused(place, arguments, capsys)
     (unfinished / "config.yaml").write_text("{")
     assert "config.yaml" in refused(place, arguments, capsys)
+
+
+def test_order_of_a_resumed_epoch() -> None:
+    """The order is that of a loader whose generator goes on, which the shipped figures had; of two
+    ranks it is the same, dealt out; and what was seen before is left out of its epoch alone."""
+    data, generator = faces(6, batch_size=2), torch.Generator().manual_seed(0)
+    images = data.dataset("train")
+    loader = DataLoader(range(6), 2, shuffle=True, generator=generator)
+    for epoch in range(3):
+        batches = iter(loader)
+        wanted = torch.cat([next(batches) for _ in range(3)]).tolist()
+        dealt = ((1, 0, (0, 0)), (2, 0, (1, 2)), (2, 1, (1, 2)))
+        orders = [
+            list(set_epoch(data.order(images, *ranks, begin=begin), epoch))
+            for *ranks, begin in dealt
+        ]
+        assert orders[0] == wanted
+        seen = 2 if epoch == 1 else 0
+        assert orders[1:] == [wanted[0::2][seen:], wanted[1::2][seen:]]
+
+
+def set_epoch(order: Order, epoch: int) -> Order:
+    order.set_epoch(epoch)
+    return order
+
+
+def test_a_batch_that_was_half_kept_is_made_as_a_whole() -> None:
+    store, asked = Store(), []
+
+    def compute(rows: list[int]) -> list[dict[str, Tensor]]:
+        asked.append(rows)
+        return [{"row": torch.tensor([row])} for row in rows]
+
+    store.put("a", {"row": torch.tensor([7])})
+    store.many(["a", "b"], compute)
+    store.whole = True
+    found = store.many(["a", "c", "b", "c"], compute)
+    assert asked == [[1], [0, 1, 2]]  # all of the batch, each once
+    assert [int(record["row"]) for record in found] == [7, 1, 1, 1]  # what was there stays
+    store.many(["a", "b"], compute)
+    assert len(asked) == 2
 
 
 def test_the_rows_before_a_checkpoint(tmp_path: Path) -> None:

@@ -187,6 +187,7 @@ WRONG = {
     "no config": ({"config": "/nowhere.yaml"}, "/nowhere.yaml"),
     "no faces": ({"data.init_args.train": 0}, "n=0"),
     "no checkpoint": ({"ckpt_path": "/nowhere.ckpt"}, "/nowhere.ckpt"),
+    "no last checkpoint": ({"ckpt_path": "last"}, "--resume"),
 }
 
 

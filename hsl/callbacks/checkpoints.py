@@ -164,7 +164,8 @@ def _prepare(trainer: L.Trainer, method: Method) -> None:
         return
     loader = data.train_dataloader()
     sampler, batches = loader.sampler, int(min(len(loader), trainer.num_training_batches))
-    assert isinstance(sampler, Order)
+    if not isinstance(sampler, Order):  # a data module of the user's own
+        return
     epoch, seen = sampler.begin
     if epoch == 0:
         batches = math.ceil(seen / data.batch_size)
