@@ -149,13 +149,16 @@ def say(made: Plan, steps: int) -> None:
     edit, times = made.edit, [t for t in made.grid if made.edit.acts(t)]
     boosting = f"boosting below t = {edit.t_boost}" if edit.t_boost else "no boosting"
     span = f"t = {times[-1]}" + (f" to {times[0]}" if len(times) > 1 else "")
-    title = f"{edit.injection}, {len(times)} of {len(made.grid)} steps edited, {span}; {boosting}"
+    crossed = isinstance(edit.direction, Boundary)
+    way = "crossed" if crossed else edit.injection
+    title = f"{way}, {len(times)} of {len(made.grid)} steps edited, {span}; {boosting}"
     rows: list[dict[str, Any]] = []
     for p, unit in zip(made.parts, made.units, strict=True):
         own = [a for a in made.axes if a.name == p.name or len(made.parts) == 1]
         ends = (own[0].values[0], own[0].values[-1]) if own else (p.strength,)
-        rows.append({"direction": p.name, "strength": _between(ends)})
-        if not isinstance(edit.direction, Boundary) and edit.injection not in SHARES:
+        what, much = ("boundary", "distance") if crossed else ("direction", "strength")
+        rows.append({what: p.name, much: _between(ends)})
+        if not crossed and edit.injection not in SHARES:
             n_train = p.direction.about.get("steps")
             rows[-1] |= {"n_train / n_test": f"{n_train or '?'} / {steps}",
                          "coefficient": _between([unit * end for end in ends])}  # fmt: skip
