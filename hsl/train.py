@@ -94,7 +94,7 @@ class HslCLI(LightningCLI):
             {
                 "model": {"class_path": "hsl.methods.asyrp.Asyrp"},
                 "data": {"class_path": TOYFACES},
-                "trainer.max_epochs": 5,
+                "trainer.max_epochs": 7,
                 "trainer.limit_val_batches": 0,
                 "trainer.num_sanity_val_steps": 0,
                 "trainer.log_every_n_steps": 1,

@@ -17,7 +17,7 @@ from hsl.progress import track
 
 #: The middle one is what the perceptual curve says; f_t is trained down to the lowest.
 T_EDITS, T_BOOSTS = (691, 614, 537, 461, 384, 307), (0, 179)
-EPOCHS, RATE, STRENGTH, REAL = 5, 6e-4, 0.5, 256
+EPOCHS, RATE, STRENGTH, REAL = 7, 6e-4, 0.75, 256
 
 
 class Features(nn.Module):

@@ -27,8 +27,8 @@ RATES: dict[Kind, tuple[float, ...]] = {
     "global": (3e-3, 1e-2, 3e-2),
     "eps": (3e-3, 1e-2, 3e-2),
 }
-SHORT, EPOCHS, TEST, VALIDATION = 2, 5, 64, 32
-MEASURED = (14, 28, 56, 112, 168, 224, 280)  # optimiser steps; 56 are an epoch
+SHORT, EPOCHS, TEST, VALIDATION = 2, 7, 64, 32
+MEASURED = (10, 30, 60, 120, 180, 300, 420)  # optimiser steps; 60 are an epoch
 
 
 class Watch(L.Callback):
@@ -40,7 +40,7 @@ class Watch(L.Callback):
         self.rows: list[dict[str, Any]] = []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]
-        """After a batch: fourteen optimiser steps, one at each edited timestep."""
+        """After a batch: ten optimiser steps, one at each edited timestep."""
         if trainer.global_step in MEASURED:
             figures = measure(module, trainer.datamodule, self.judge, self.distance)
             self.rows.append({"steps": trainer.global_step} | figures)
@@ -50,7 +50,7 @@ def faces() -> ToyFacesDataModule:
     """The main job's training faces, and others without a smile."""
     lacking = {NAME: 0}
     where = {"validation": lacking, "test": lacking}
-    return ToyFacesDataModule(train=64, validation=VALIDATION, test=TEST, where=where)
+    return ToyFacesDataModule(train=96, validation=VALIDATION, test=TEST, where=where)
 
 
 def method(kind: Kind, rate: float, epochs: int, cache: Path) -> Asyrp:

@@ -35,9 +35,9 @@ def adam(parameters: object) -> Optimizer:
 
 
 def decay(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """A learning rate that falls to a tenth in the five epochs that ToyFaces is trained for. The
+    """A learning rate that falls to a tenth in the seven epochs that ToyFaces is trained for. The
     released checkpoints' is StepLR(20, 0.9)."""
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=5)
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=7)
 
 
 def _texts(
@@ -124,7 +124,7 @@ class Asyrp(Method):
         clip: str = "toyfaces/guide",
         antialias: bool = True,
         clip_weight: float = 0.8,
-        l1_weight: float = 3.0,
+        l1_weight: float = 10.0,
         identity: nn.Module | None = None,
         id_weight: float = 1.0,
         optimizer: OptimizerCallable = adam,
@@ -137,7 +137,7 @@ class Asyrp(Method):
         backbone: str = "toyfaces",
         steps: int = 40,
         t_edit: int | None = None,
-        t_start: int | None = 870,
+        t_start: int | None = 770,
         t_boost: int | None = None,
         injection: Injection = "asymmetric",
         refine: int = 1,

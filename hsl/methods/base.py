@@ -36,7 +36,7 @@ class Method(L.LightningModule):
     """
 
     #: Faces of each split of ToyFaces that the command line takes, unless told how many.
-    faces: ClassVar[dict[str, int]] = {"train": 64, "validation": 64, "test": 64}
+    faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
 
     def __init__(
         self,
