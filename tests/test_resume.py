@@ -86,8 +86,17 @@ def run(place: Place, *runs: tuple[list[str], object]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def alone(place: Place) -> Path:
-    """The folder of a run that was left alone."""
-    assert run(place, (place.arguments("alone"), None)) == [0]
+    """The folder of a run that was left alone, beside that of one that was killed twice."""
+    arguments = place.arguments("often")
+    later = [*arguments, "--resume"]
+    statuses = run(
+        place,
+        (place.arguments("alone"), None),
+        (arguments, MOMENTS["within the second epoch"]),
+        (later, MOMENTS["while a checkpoint is written"]),
+        (later, None),
+    )
+    assert statuses == [0, KILLED, KILLED, 0]
     return place.runs / "alone"
 
 
@@ -140,13 +149,7 @@ KILLED = -signal.SIGKILL
 
 
 def test_killed_and_resumed(place: Place, alone: Path) -> None:
-    """One run, killed again and again."""
-    moments = ("within the second epoch", "while a checkpoint is written", "within the test")
-    arguments = place.arguments("often")
-    later = [*arguments, "--resume"]
-    runs = [(arguments, MOMENTS[moments[0]]), *((later, MOMENTS[m]) for m in moments[1:])]
-    assert run(place, *runs, (later, None), (later, None)) == [KILLED] * 3 + [0, 0]
-    assert_the_same(alone, place.runs / "often")  # and the complete run was left as it was
+    assert_the_same(alone, place.runs / "often")
 
 
 @pytest.mark.slow
@@ -155,7 +158,8 @@ def test_killed_at_each_moment(place: Place, alone: Path) -> None:
     for i, moment in enumerate(MOMENTS.values()):
         arguments = place.arguments(f"moment {i}")
         runs += [(arguments, moment), ([*arguments, "--resume"], None)]
-    statuses = run(place, *runs)
+    *statuses, again = run(place, *runs, ([*place.arguments("alone"), "--resume"], None))
+    assert again == 0  # a complete run is left as it is
     for i, moment in enumerate(MOMENTS):
         assert statuses[2 * i : 2 * i + 2] == [KILLED, 0], moment
         assert_the_same(alone, place.runs / f"moment {i}")
