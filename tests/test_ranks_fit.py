@@ -33,7 +33,7 @@ def run(folder: Path, backbone: str, ranks: int) -> None:
     spread = {"devices": ranks, "strategy": "ddp" if ranks > 1 else "auto"}
     probe, distance = asyrp(backbone), PerceptualDistance.load("toyfaces")
     curves = measure(probe.backbone, probe.grid, faces(FACES).faces("train").images, distance).mean
-    low, high = (max(curve.values()) / n for curve, n in zip(curves, (8, 2), strict=True))
+    low, high = sorted(curves.p.values())[2], max(curves.x.values()) / 2
     for kind in KINDS:
         torch.manual_seed(0)
         method = asyrp(backbone, attribute=NAMES, direction=kind, zero_init=False, t_edit=None,
