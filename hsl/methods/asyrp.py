@@ -107,8 +107,8 @@ class Asyrp(Method):
             of its own: ``refine`` 0, ``zero_init`` false, ``t_start`` none, and the optimiser.
         t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
             what is decided before the parts of a face are.
-        backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap, speed: see
-            `Method`.
+        backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap, speed,
+            invert_steps: see `Method`.
 
     Raises:
         HslError: unknown or repeated names, as many texts as there are not attributes, texts whose
@@ -145,10 +145,12 @@ class Asyrp(Method):
         seed: int = 0,
         tap: Tap = "after",
         speed: Speed = PLAIN,
+        invert_steps: int | None = None,
     ) -> None:
         super().__init__(
-            backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap, speed
-        )
+            backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap, speed,
+            invert_steps,
+        )  # fmt: skip
         self.automatic_optimization = False
         self._texts = _texts(attribute, source, target)
         self.clip_name = clip
@@ -338,7 +340,7 @@ class Asyrp(Method):
         features ``[B, E]``."""
         edited = self._longest_grid
         grid = [t for t in self.grid if t >= edited[0]]
-        parts = ("P_t", self.backbone.key, self.grid, self.refine, edited, self.clip_key)
+        parts = ("P_t", self.backbone.key, *self._path, edited, self.clip_key)
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
             some = images[rows]

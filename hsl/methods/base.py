@@ -21,7 +21,8 @@ class Method(L.LightningModule):
     Args:
         backbone: a name, folder, file or Hub id for `hsl.backbones.load`.
         tap: where h is read and edited: before, in the middle of, or after the middle block.
-        steps: n of the inversion and reverse grids.
+        steps: n of the reverse process. Directions of a checkpoint that was fitted in others are
+            added in proportion less or more (n_train / n_test; Kwon et al.'s released code).
         t_edit: edited steps are t >= t_edit; None: the `Intervals` callback finds it.
         t_start: edited steps are t <= t_start; None: all from T are.
         t_boost: steps with t < t_boost are stochastic; None: the `Intervals` callback finds it.
@@ -30,6 +31,7 @@ class Method(L.LightningModule):
         cache: folder for what is computed once per image; None: in memory.
         seed: of the noise below t_boost.
         speed: how the backbone computes (`Speed`): in bfloat16, compiled, ...
+        invert_steps: n of the inversion, to the same T; None: as ``steps``.
 
     Raises:
         HslError: the backbone cannot be loaded, or not compiled, or too many steps.
@@ -51,14 +53,19 @@ class Method(L.LightningModule):
         seed: int = 0,
         tap: Tap = "after",
         speed: Speed = PLAIN,
+        invert_steps: int | None = None,
     ) -> None:
         super().__init__()
         self.strict_loading = False  # checkpoints hold directions alone
         self.backbone = load(backbone, tap).run_with(speed)
         try:
             self.grid = self.backbone.schedule.grid(steps)
+            other = None if invert_steps is None else self.backbone.schedule.grid(invert_steps)
         except ValueError as error:
             raise HslError(f"steps: {error}") from error
+        self._other_grid = other
+        #: Steps of the fit that the directions come from, if it was another.
+        self.trained_in: int | None = None
         self.t_edit, self.t_start, self.t_boost = t_edit, t_start, t_boost
         self.injection, self.refine = injection, refine
         self.store = Store(cache)
@@ -95,7 +102,19 @@ class Method(L.LightningModule):
         direction = self.directions[name]
         assert isinstance(direction, Direction)
         strength = self.strengths.get(name, 1.0) if strength is None else strength
-        return Edit(direction, strength, t_edit, self.t_boost, self.t_start, self.injection)
+        return Edit(
+            direction, strength * self.share, t_edit, self.t_boost, self.t_start, self.injection
+        )
+
+    @property
+    def share(self) -> float:
+        """What a strength is multiplied by: n_train / n_test."""
+        return (self.trained_in or len(self.grid)) / len(self.grid)
+
+    @property
+    def inversion_grid(self) -> list[int]:
+        """The grid of the inversion."""
+        return self.grid if self._other_grid is None else self._other_grid
 
     def about(self, name: str) -> dict[str, Any]:
         """What the file of direction ``name`` says of it, as JSON values."""
@@ -103,7 +122,7 @@ class Method(L.LightningModule):
             "name": name,
             "strength": self.strengths.get(name, 1.0),
             "injection": self.injection,
-            "steps": len(self.grid),
+            "steps": self.trained_in or len(self.grid),
             "t_edit": self.t_edit_of(name),
             "t_start": self.t_start,
             "t_boost": self.t_boost,
@@ -115,7 +134,7 @@ class Method(L.LightningModule):
             "kind": kind,
             "backbone": self.backbone.hash,
             "tap": self.backbone.tap,
-            "grid": self.grid,
+            "grid": self.inversion_grid if kind == "x_T" else self.grid,
             "refine": self.refine,
             "made_by": type(self).__name__,
         }
@@ -126,7 +145,7 @@ class Method(L.LightningModule):
 
     def _inverted(self, images: Tensor) -> Tensor:
         x_0 = self.backbone.x_0(images)
-        return last(invert(self.backbone, x_0, self.grid, self.refine))
+        return last(invert(self.backbone, x_0, self.inversion_grid, self.refine))
 
     def _rebuilt(self, images: Tensor) -> Tensor:
         return last(reverse(self.backbone, self.x_T(images), self.grid))
@@ -141,7 +160,17 @@ class Method(L.LightningModule):
         return torch.stack([record[what] for record in records]).to(images.device)
 
     def _keys(self, what: str, images: Tensor) -> list[str]:
-        return [key_of(what, self.backbone.key, self.grid, self.refine, i) for i in images]
+        parts = (
+            self.backbone.key,
+            *(self._path if what != "x_T" else (self.inversion_grid, self.refine)),
+        )
+        return [key_of(what, *parts, image) for image in images]
+
+    @property
+    def _path(self) -> tuple[Any, ...]:
+        """What an unedited trajectory depends on besides the backbone and the image."""
+        other = () if self.inversion_grid == self.grid else (self.inversion_grid,)
+        return (self.grid, self.refine, *other)
 
     def know_x_T(self, images: Tensor, x_T: Tensor) -> None:
         """Cache the latents ``[B, C, s, s]`` that images ``[B, 3, S, S]`` were sampled from, so
@@ -199,12 +228,17 @@ class Method(L.LightningModule):
         """Put into the cache what a training step keeps of images ``[B, 3, S, S]``: a resumed run
         calls this with the batches of its first epoch, so that it has the same records."""
 
+    def on_train_start(self) -> None:
+        """What is trained now is trained in these steps."""
+        self.trained_in = None
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the directions, and how they are used; leave the frozen networks out."""
         state = checkpoint["state_dict"]
         checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("directions.")}
         checkpoint["hsl"] = {
             "backbone_hash": self.backbone.hash,
+            "steps": self.trained_in or len(self.grid),
             "t_edit": self.t_edit,
             "t_edits": self.t_edits,
             "t_start": self.t_start,
@@ -230,3 +264,4 @@ class Method(L.LightningModule):
         self.t_boost = about["t_boost"] if self.t_boost is None else self.t_boost
         self.t_start = about["t_start"] if self.t_start is None else self.t_start
         self.strengths = about["strengths"]
+        self.trained_in = about.get("steps")

@@ -418,6 +418,11 @@ class Linear(Method):
         edit = super().edit(name, strength)
         return Edit(edit.direction, edit.strength, self.t, self.t_boost or 0, self.t, "symmetric")
 
+    @property
+    def share(self) -> float:
+        """A boundary is crossed once, in however many steps."""
+        return 1.0
+
     def about(self, name: str) -> dict[str, Any]:
         """As of every method, and how the boundary was found."""
         column = list(self.directions).index(name)

@@ -109,7 +109,7 @@ def test_a_checkpoint_holds_directions_alone(folder: str, tmp_path: Path) -> Non
     assert held["state_dict"] and all(k.startswith("directions.") for k in held["state_dict"])
     assert held["hsl"] == {
         "backbone_hash": found.backbone.hash, "t_edit": 300, "t_edits": {}, "t_start": 800,
-        "t_boost": 250,
+        "t_boost": 250, "steps": 6,
         "strengths": {"Smiling": 0.75},
     }  # fmt: skip
     assert (tmp_path / "m.ckpt").stat().st_size < 200_000
@@ -135,6 +135,32 @@ def test_a_checkpoint_restores_how_directions_are_used(folder: str) -> None:
     assert fresh.strengths == {"Young": 0.5}
     for name, parameter in found.directions.named_parameters():
         assert torch.equal(parameter, fresh.directions.get_parameter(name))
+
+
+def test_directions_count_with_the_steps_that_they_were_trained_in(folder: str) -> None:
+    trained = method(folder, steps=6)
+    held = checkpoint(trained)
+    fewer = method(folder, steps=3)
+    assert fewer.edit("Smiling", 0.5).strength == 0.5
+    fewer.on_load_checkpoint(held)
+    assert fewer.edit("Smiling", 0.5).strength == 1.0
+    assert checkpoint(fewer)["hsl"]["steps"] == fewer.about("Smiling")["steps"] == 6
+    fewer.on_train_start()
+    assert fewer.edit("Smiling", 0.5).strength == 0.5
+
+
+def test_the_inversion_may_take_other_steps(folder: str, tmp_path: Path) -> None:
+    fine = method(folder, invert_steps=50, cache=str(tmp_path))
+    net, faces = fine.backbone, images()
+    x_T = last(invert(net, net.x_0(faces), net.schedule.grid(50), 1))
+    assert torch.allclose(fine.x_T(faces), x_T, atol=1e-6)
+    rebuilt = net.image(last(reverse(net, x_T, net.schedule.grid(6)))).clamp(-1, 1)
+    assert torch.allclose(fine.edit_images(faces, torch.arange(3)), rebuilt, atol=1e-6)
+    # what another inversion left in the same cache is not taken for this one's
+    coarse = method(folder, cache=str(tmp_path))
+    assert not torch.allclose(coarse.x_T(faces), x_T, atol=1e-4)
+    with pytest.raises(HslError, match="steps"):
+        method(folder, invert_steps=1)
 
 
 def test_a_checkpoint_of_something_else_is_refused(folder: str, tmp_path: Path) -> None:
