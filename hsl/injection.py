@@ -12,7 +12,8 @@ from hsl.errors import HslError
 
 Injection = Literal["asymmetric", "symmetric", "replaced", "slerp"]
 #: Images whose two decodes a CPU runs as one batch: the bundled U-Net's take 0.7 of the time at
-#: one image and 0.8 at two, as much at 4, and 1.1 of it at 16.
+#: one image, 0.8 at two, about as much at 8 and 1.1 of it at 32 (experiments/speed); those of a
+#: U-Net of 64 pixels 0.97 at one and 1.07 at four.
 TOGETHER = 2
 INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced", "slerp")
 

@@ -1,12 +1,46 @@
-"""What the options of `hsl.backbones.Speed` and the two decodes in one batch are worth here."""
+"""What the options of `hsl.backbones.Speed` and the two decodes in one batch are worth here.
+
+    python experiments/speed/options.py
+
+Writes OPTIONS.md beside this file. Minutes, most of them torch.compile's.
+"""
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
 
 from hsl.backbones import PLAIN, Backbone, Bottleneck, Speed, load
+from hsl.directions import commit
+from hsl.report import markdown, replacing
+
+TEXT = """# Options of speed
+
+    python experiments/speed/options.py
+
+Commit {commit}; {threads} thread(s) of a CPU; torch {torch}; ToyFaces' bundled U-Net. Times are the
+CPU's, since other work may run at the same time, and the least of several runs that take turns;
+that of the first pass, with what an earlier run has not compiled yet, is on the wall.
+
+## Two decodes in one batch
+
+Where no gradient is wanted, an asymmetric step may decode h and the edited h as one batch.
+`hsl.injection` does so on a CPU up to 2 images, and on other devices always, where one pass of
+twice the batch has half the launches; that was not measured, for want of a GPU.
+
+{decodes}
+## Options
+
+`Speed` (`--model.speed.bfloat16 true`, ...). "pass": encode and decode of 1 and of 16 images; "with
+gradients": a pass of 16 and the backward pass to h; "kept": activations that wait for it.
+
+{options}
+bfloat16 pays where the hardware multiplies in it (avx512_bf16 or amx on a CPU): {bf16} here.
+`compile` fuses what lies between the convolutions. `checkpoint` costs one more decode for the
+memory that it saves.
+"""
 
 OPTIONS = {
     "float32": PLAIN,
@@ -18,13 +52,13 @@ OPTIONS = {
 
 
 def fastest(jobs: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
-    """Milliseconds of each, the least of some repeats that take turns, after a first run."""
+    """Milliseconds of the CPU that each takes: the least of some repeats that take turns."""
     best = dict.fromkeys(jobs, float("inf"))
     for i in range(repeats + 1):
         for name, job in jobs.items():
-            start = time.perf_counter()
+            start = time.process_time()
             job()
-            took = time.perf_counter() - start
+            took = time.process_time() - start
             best[name] = min(best[name], took) if i else best[name]
     return {name: 1000 * seconds for name, seconds in best.items()}
 
@@ -118,3 +152,22 @@ def kept(net: Backbone, x: torch.Tensor) -> float:
     found = sum(n for pointer, n in sizes.items() if pointer not in weights)
     del out
     return float(found)
+
+
+def main() -> None:
+    """Measure and write."""
+    text = TEXT.format(
+        commit=commit(),
+        threads=torch.get_num_threads(),
+        torch=torch.__version__,
+        bf16="it does" if torch.cpu._is_avx512_bf16_supported() else "it does not",
+        decodes=markdown(decodes(load("toyfaces"))),
+        options=markdown(option_rows()),
+    )
+    with replacing(Path(__file__).with_name("OPTIONS.md")) as temporary:
+        temporary.write_text(text, "utf-8")
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -4,7 +4,7 @@
 
 Trains Asyrp on ToyFaces for five epochs twice, by hsl and plainly (plain.py), an epoch of the one
 after an epoch of the other; inverts and edits; checks that both come to the same; counts passes
-and FLOPs, and takes the time. Writes RESULTS.md beside this file. About 15 minutes of one core.
+and FLOPs, and takes the time. Writes RESULTS.md beside this file. About 5 minutes of one core.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import lightning as L
 import plain
 import torch
 from diffusers import UNet2DModel
-from options import decodes, option_rows
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 from work import UNET, Plan, Work, agrees, counted, flops, units
@@ -41,8 +40,13 @@ HERE = Path(__file__).parent
 T_EDIT, T_BOOST, T_EDIT_CELEBA = 537, 179, 513
 TARGETS = {"train": 0.60, "edit": 0.80}
 JOBS, HOW = ("train", "invert", "edit"), ("plain", "hsl")
-Seconds = dict[str, list[float]]
+Seconds = dict[str, list[Tensor]]  # of each job, on the wall and of the CPU
 Jobs = tuple[str, ...]
+
+
+def clock() -> Tensor:
+    """Seconds on the wall, and of this process on its CPUs, which other work delays less."""
+    return torch.tensor([time.perf_counter(), time.process_time()], dtype=torch.float64)
 
 
 class Recorded(Asyrp):
@@ -67,23 +71,23 @@ class Beside(L.Callback):
         self.seen: Counter[str] = Counter()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.batches, self.start = [], time.perf_counter()
+        self.batches, self.start = [], clock()
 
     def on_train_batch_start(self, *arguments: Any) -> None:
         self.batches.append(arguments[2])
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.seconds["hsl"].append(time.perf_counter() - self.start)
+        self.seconds["hsl"].append(clock() - self.start)
         assert isinstance(pl_module, Asyrp)
         direction = next(iter(self.directions.values()))
         assert isinstance(direction, Direction)
-        start = time.perf_counter()
+        start = clock()
         with counted() as seen:
             self.losses += [
                 plain.train_on(pl_module, batch, direction, self.optimizer)
                 for batch in self.batches
             ]
-        self.seconds["plain"].append(time.perf_counter() - start)
+        self.seconds["plain"].append(clock() - start)
         self.seen += seen
         self.scheduler.step()
 
@@ -123,7 +127,7 @@ def compared(t_start: int | None, faces: int, epochs: int) -> tuple[dict[str, An
         trainer(folder, epochs, beside).fit(method, datamodule=data)
     check(agrees(beside.seen, faces, plan.train("plain")), f"plain training: {beside.seen}")
     check(agrees(seen - beside.seen, faces, plan.train("hsl")), f"hsl's training: {seen}")
-    seconds = {f"train {how}": [sum(s) / faces] for how, s in beside.seconds.items()}
+    seconds = {f"train {how}": [torch.stack(s).sum(0) / faces] for how, s in beside.seconds.items()}
     losses = torch.tensor([method.losses_seen, beside.losses])
     weights = [torch.cat([p.flatten() for p in d.parameters()]).detach()
                for d in (method.directions, beside.directions)]  # fmt: skip
@@ -132,12 +136,13 @@ def compared(t_start: int | None, faces: int, epochs: int) -> tuple[dict[str, An
     for _ in range(3):
         edited = [inverted_and_edited(how, method, images, plan, seconds) for how in HOW]
     apart = {
-        "largest difference of a batch's loss": relative(losses[0], losses[1]),
-        "of f_t's weights": float((weights[0] - weights[1]).norm() / weights[1].norm()),
-        "of a pixel in [-1, 1]": float((edited[0] - edited[1]).abs().max()),
+        "first batch's loss": relative(losses[0, :1], losses[1, :1]),
+        "any batch's loss": relative(losses[0], losses[1]),
+        "f_t after training": float((weights[0] - weights[1]).norm() / weights[1].norm()),
+        "pixels in [-1, 1]": float((edited[0] - edited[1]).abs().max()),
     }
-    check(apart["largest difference of a batch's loss"] < 0.01, str(apart))
-    check(apart["of a pixel in [-1, 1]"] < 0.02, str(apart))
+    check(apart["first batch's loss"] < 0.001, str(apart))
+    check(apart["pixels in [-1, 1]"] < 0.02, str(apart))
     return apart, plan, seconds
 
 
@@ -161,9 +166,9 @@ def run(what: str, job: Callable[[], Tensor], plan: Plan, seconds: Seconds) -> T
     """Its result, with its passes checked and its seconds per image kept."""
     kind, how = what.split()
     with counted() as seen:
-        start = time.perf_counter()
+        start = clock()
         out = job()
-        took = time.perf_counter() - start
+        took = clock() - start
     check(agrees(seen, len(out), getattr(plan, kind)(how)), f"{what}: {seen}")
     seconds.setdefault(what, []).append(took / len(out))
     return out
@@ -226,8 +231,8 @@ def ratio_rows(name: str, plan: Plan, unit: Work, seconds: Seconds, official: bo
         def total(how: str, terms: tuple[str, ...] = UNET, jobs: Jobs = jobs) -> float:
             return sum(flops(getattr(plan, job)(how), unit, terms) for job in jobs)
 
-        took = {how: sum(min(seconds[f"{job} {how}"]) for job in jobs)
-                for how in ("hsl", "plain") if seconds}  # fmt: skip
+        took = {how: sum(torch.stack(seconds[f"{job} {how}"]).amin(0) for job in jobs).tolist()
+                for how in HOW if seconds}  # fmt: skip
         target = TARGETS.get(jobs[0]) if len(jobs) == 1 else None
         ratio = total("hsl") / total("plain")
         check(target is None or ratio <= target, f"{name} {jobs}: {ratio} of the plain FLOPs")
@@ -238,9 +243,10 @@ def ratio_rows(name: str, plan: Plan, unit: Work, seconds: Seconds, official: bo
             "at most": target,
             "all FLOPs, hsl / plain": total("hsl", tuple(unit)) / total("plain", tuple(unit)),
             "U-Net FLOPs, hsl / official": total("hsl") / total("official") if official else None,
-            "hsl (s)": took.get("hsl"),
-            "plain (s)": took.get("plain"),
-            "seconds, hsl / plain": took["hsl"] / took["plain"] if took else None,
+            **{f"{how} ({kind})": took[how][i]
+               for i, kind in enumerate(("s", "CPU s")) for how in HOW if took},
+            **{f"hsl / plain ({kind})": took["hsl"][i] / took["plain"][i]
+               for i, kind in enumerate(("s", "CPU s")) if took},
         })  # fmt: skip
     return rows
 
@@ -248,7 +254,7 @@ def ratio_rows(name: str, plan: Plan, unit: Work, seconds: Seconds, official: bo
 def main() -> None:
     """Measure and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--faces", type=int, default=32)
+    parser.add_argument("--faces", type=int, default=16)
     parser.add_argument("--epochs", type=int, default=5)
     args = parser.parse_args()
     toyfaces = load("toyfaces")
@@ -278,8 +284,6 @@ def main() -> None:
             | {f"{term} GF": value / 1e9 for term, value in u.items() if value}
             for name, u in (("ToyFaces", unit), ("DDPM of 256 pixels", wide))
         ]),
-        "decodes": markdown(decodes(toyfaces)),
-        "options": markdown(option_rows()),
         **vars(args),
     }  # fmt: skip
     text = (HERE / "template.md").read_text("utf-8").format(**values)
