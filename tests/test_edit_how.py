@@ -7,7 +7,7 @@ import torch
 
 from edits import Place, made_borders, made_place
 from hsl import edit
-from hsl.backbones import Backbone, load
+from hsl.backbones import PLAIN, Backbone, Speed, load
 from hsl.data.images import load_images
 from hsl.directions import Direction, ImplicitFunction, Shift, provenance
 from hsl.edit import interval, jobs, sources
@@ -87,6 +87,21 @@ def test_the_factor_of_the_released_thread_is_warned_of(
         assert place.call(place.root / "a.png", *given, out="warned") == 0
     err = capsys.readouterr().err.splitlines()
     assert len(err) == 1 and err[0].startswith("hsl.edit: warning: ") and "0.15 times" in err[0]
+
+
+def test_the_backbone_computes_as_told(place: Place, monkeypatch) -> None:
+    told = []
+    whole = Backbone.run_with
+    monkeypatch.setattr(Backbone, "run_with", lambda b, s: told.append(s) or whole(b, s))
+    arguments = ("a.png", "--direction", place.smile, "--speed", "bfloat16")
+    monkeypatch.chdir(place.root)
+    assert place.call(*arguments, "--speed", "channels_last", out="fast") == 0
+    assert told == [Speed(bfloat16=True, channels_last=True)]
+    assert place.call(*arguments[:3], out="plain") == 0
+    assert told[1:] == [PLAIN]
+    pair = [place.pixels(out, "a.png") for out in ("fast", "plain")]
+    assert 0 < float((pair[0] - pair[1]).abs().mean()) < 0.02
+    assert place.call(*arguments[:3], "--speed", "checkpoint", out="none") == 2
 
 
 def test_both_grids_end_at_the_same_timestep(place: Place, borders, monkeypatch) -> None:

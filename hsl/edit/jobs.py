@@ -100,7 +100,7 @@ def replay(options: argparse.Namespace) -> None:
     folder."""
     out, record = _folder(options.out), SampleRecord.load(options.replay)
     backbone = load(options.backbone, record.backbone["tap"])
-    move(backbone, options.device)
+    move(backbone, options.device, options.speed or ())
     names = distinct([f"{index}.png" for index in record.index.tolist()])
     for name, image in zip(names, record.replay(backbone), strict=True):
         save_image(out / name, image)

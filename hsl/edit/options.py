@@ -3,9 +3,11 @@
 import argparse
 import sys
 from collections.abc import Iterable
+from dataclasses import fields
 
 import torch
 
+from hsl.backbones import Speed
 from hsl.errors import HslError
 from hsl.injection import INJECTIONS
 
@@ -23,6 +25,8 @@ EXAMPLE = """examples:
   python -m hsl.edit photo.png --direction Smiling --record smile_record.safetensors
   python -m hsl.edit --replay smile_record.safetensors --out again
 """
+#: Of --speed; checkpointing is for gradients.
+SPEEDS = tuple(field.name for field in fields(Speed) if field.name != "checkpoint")
 #: Of --out; rules fill it in, as it tells whether the option was given.
 OUT = "edited"
 
@@ -55,6 +59,8 @@ def _images(group: argparse.ArgumentParser) -> None:
     add("--invert-steps", type=int, metavar="N", help="of the inversion (default: as --steps)")
     add("--batch", type=int, default=16, metavar="N", help="images at once (default: 16)")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--speed", action="append", choices=SPEEDS,
+        help="how the backbone computes; may be given several times")  # fmt: skip
 
 
 def _what(group: argparse._ArgumentGroup) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hsl.assets import asset
-from hsl.backbones import Backbone, load
+from hsl.backbones import Backbone, Speed, load
 from hsl.directions import Direction
 from hsl.errors import HslError
 
@@ -91,14 +91,15 @@ def load_for(name: str, parts: Sequence[tuple[Direction, float]]) -> Backbone:
     return backbone
 
 
-def move(backbone: Backbone, device: str) -> None:
-    """Bring a backbone to a device.
+def move(backbone: Backbone, device: str, speed: Sequence[str] = ()) -> None:
+    """Bring a backbone to a device, and let it compute as told: names of `Speed`'s options.
 
     Raises:
-        HslError: there is no such device.
+        HslError: there is no such device, or nothing to compile with.
     """
     try:
         backbone.to(device)
     except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
         reason = str(error).partition("\n")[0]
         raise HslError(f"--device {device}: cannot be used ({reason})") from error
+    backbone.run_with(Speed(**dict.fromkeys(speed, True)))

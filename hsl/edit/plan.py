@@ -64,7 +64,7 @@ def plan(options: argparse.Namespace) -> Plan:
     if axes and len(parts) == 1:  # an axis says its strengths
         parts = [parts[0]._replace(strength=1.0)]
     backbone = load_for(options.backbone, [(p.direction, p.strength) for p in parts])
-    move(backbone, options.device)
+    move(backbone, options.device, options.speed or ())
     content = None
     if options.content:
         edit, content = _of_content(options, backbone, axes)
