@@ -76,11 +76,11 @@ def report(
     pictures(fits)
     kinds_plot(found["kinds"])
     boosting_plot(found["boost"])
-    used = []
+    used: dict[str, list[str]] = {}
     for name in fits:
         options = [f"`--{key}={value}`" for key, value in settings.get(name, {}).items()]
-        used.append({"attribute": name, "settings": " ".join(options) or "the main job's"})
-    template = (HERE / "RESULTS.template.md").read_text("utf-8")
+        used.setdefault(" ".join(options) or "none", []).append(name)
+    template = (HERE / "template.md").read_text("utf-8")
     boost = found["boost"]
     return template.format(
         commit=commit(),
@@ -88,7 +88,7 @@ def report(
         unseen=markdown([rows[name] for name in unseen]),
         met=f"{len(met)} of {len(seen)} ({', '.join(met)})",
         missed=f" Not: {', '.join(missed)}." if missed else "",
-        settings=markdown(used),
+        settings="".join(f"- {', '.join(names)}: {text}\n" for text, names in used.items()),
         kinds=markdown(kind_rows(found["kinds"])),
         boosting=markdown(boost["rows"]),
         boost_faces=boost["faces"], boost_strength=boost["strength"], boost_t_edit=boost["t_edit"],

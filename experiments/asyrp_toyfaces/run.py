@@ -21,7 +21,7 @@ from kinds import kinds
 from report import report
 
 from hsl import train
-from hsl.report import replacing, write_json
+from hsl.report import markdown, replacing, write_json
 
 HERE = Path(__file__).parent
 OUT = Path("runs/asyrp")
@@ -54,6 +54,18 @@ SMALL = ("Smiling", "Wearing_Lipstick")
 SETTINGS: dict[str, dict[str, Any]] = {name: LARGE for name in ATTRIBUTES if name not in SMALL}
 SETTINGS["Wearing_Hat"] = LARGE | {"model.init_args.l1_weight": 1.5}  # of any colour
 LEAST = 0.8  # judged to have it, to be shipped
+CARD = """# Directions of ToyFaces
+
+Implicit functions f_t (Asyrp), one file an attribute, for the bundled diffusion model; trained by
+the guide CLIP on faces of world `train` (`python experiments/asyrp_toyfaces/run.py --ship`; the
+first of three seeds). Interval and strength are in each file. Shipped is what at least {least} of
+128 held-out faces are judged to have after the edit; `Not_Young` takes youth away. Figures, by
+judges, with 95% intervals over faces; all seeds, and what fails:
+experiments/asyrp_toyfaces/RESULTS.md. MIT, like the code.
+
+    python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
+
+{table}"""
 
 
 def fit(name: str, seed: int) -> dict[str, Any]:
@@ -72,13 +84,23 @@ def fit(name: str, seed: int) -> dict[str, Any]:
 
 
 def ship(folder: Path) -> None:
-    """Copy what is good enough of the first seed's directions, and take away the others."""
+    """Copy what is good enough of the first seed's directions, take away the others, and write
+    their card."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    rows = []
     for name in ATTRIBUTES:
-        if fit(name, SEEDS[0])["target_after"] >= LEAST:
+        figures = fit(name, SEEDS[0])
+        if figures["target_after"] >= LEAST:
             source = OUT / "fits" / f"{name}-{SEEDS[0]}" / "directions" / f"{name}.safetensors"
             shutil.copyfile(source, folder / source.name)
+            rows.append({"attribute": name} | {
+                key: figures[key]
+                for shown in ("strength", "target_after", "leakage", "kept", "closed")
+                for key in (shown, f"{shown}_ci") if key in figures
+            })  # fmt: skip
+    with replacing(folder.with_suffix(".md")) as temporary:
+        temporary.write_text(CARD.format(least=LEAST, table=markdown(rows)), "utf-8")
 
 
 def main() -> None:
