@@ -17,6 +17,7 @@ from PIL import Image
 
 from hsl import train
 from hsl.backbones import load
+from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import Direction
 from hsl.store import Store
 from runs import saved_backbone
@@ -145,6 +146,25 @@ def test_a_config_file_repeats_its_run(run: Path, place: Place) -> None:
              for folder in (run, place.runs / "repeated")]  # fmt: skip
     one, other = (Direction.load(path).state_dict() for path in paths)
     assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_several_attributes_in_one_run(place: Place) -> None:
+    """Each is measured on the faces that it can be brought to."""
+    names = ["Smiling", "Not_Young"]
+    several = {"model.init_args.attribute": f"[{', '.join(names)}]", "data.init_args.test": 6}
+    status, out, err = call(place.arguments("fit", "several", **several))
+    assert status == 0, err
+    folder = Path(out[-1])
+    found = {path.stem: Direction.load(path) for path in (folder / "directions").iterdir()}
+    assert set(found) == set(names)
+    assert found["Not_Young"].about["texts"] == ["face", "old face"]
+    summaries = figures(folder)
+    data = ToyFacesDataModule(size=8, test=6)
+    labels = dict(zip(data.names, data.faces("test").labels.T, strict=True))
+    assert summaries["Smiling"]["images"] == int((labels["Smiling"] == 0).sum())
+    assert summaries["Not_Young"]["images"] == int((labels["Young"] == 1).sum())
+    assert 0 <= summaries["Not_Young"]["target_after"] <= 1
+    assert all((folder / f"grid_{name}.png").exists() for name in names)
 
 
 def test_predict_fills_the_cache(place: Place) -> None:
