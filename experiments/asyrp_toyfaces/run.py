@@ -52,7 +52,8 @@ LARGE = {
 }
 SMALL = ("Smiling", "Wearing_Lipstick")
 SETTINGS: dict[str, dict[str, Any]] = {name: LARGE for name in ATTRIBUTES if name not in SMALL}
-SETTINGS["Wearing_Hat"] = LARGE | {"model.init_args.l1_weight": 1.5}  # of any colour
+for largest in ("Wearing_Hat", "Blond_Hair"):
+    SETTINGS[largest] = LARGE | {"model.init_args.l1_weight": 1.5}
 LEAST = 0.8  # judged to have it, to be shipped
 CARD = """# Directions of ToyFaces
 
