@@ -1,6 +1,8 @@
 """Explicit h: tensors from a walk along a process, as directions (`Shift`)."""
 
+import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -43,6 +45,7 @@ def mean_delta_h(
     if not edited or not len(x):
         raise HslError(f"mean delta h: {len(edited)} edited timesteps, {len(x)} images; want both")
     sums: dict[int, Tensor] = {}
+    edit = replace(edit, direction=copy.deepcopy(edit.direction).to(backbone.device))
     walked, starts = [t for t in grid if t >= edited[0]], range(0, len(x), batch)
     for start in track(starts, "mean delta h", len(starts)):
         some = x[start : start + batch].to(backbone.device)
@@ -50,7 +53,7 @@ def mean_delta_h(
         for step in reverse(backbone, some, walked, edit, noise=noise):
             if edit.acts(step.t):
                 delta = edit.direction(step.b, step.x, step.t).expand(len(some), -1, -1, -1)
-                sums[step.t] = sums.get(step.t, 0) + delta.double().sum(0)
+                sums[step.t] = sums.get(step.t, 0) + delta.double().sum(0).cpu()
     means = torch.stack([sums[t] for t in edited]).to(x.dtype) / len(x)
     shift = (
         Shift(means, edited, edit.direction.space)

@@ -16,6 +16,9 @@ Injection = Literal["asymmetric", "symmetric", "replaced", "slerp"]
 #: U-Net of 64 pixels 0.97 at one and 1.07 at four.
 TOGETHER = 2
 INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced", "slerp")
+#: Those whose strength is a share of what takes the place of h, not a factor of what is added to
+#: it: the number of steps leaves it alone.
+SHARES: tuple[Injection, ...] = ("replaced", "slerp")
 
 
 @dataclass(frozen=True)
@@ -88,7 +91,8 @@ class Edit:
     ) -> "Edit":
         """The edit that a saved direction was made for: interval, injection and, unless given,
         strength are those in its file. Taken in another number of ``steps`` than it was trained
-        with, each step adds in proportion less or more (Kwon et al., released code).
+        with, each step adds in proportion less or more (Kwon et al., released code); not where
+        the strength is a share or a distance.
 
         Raises:
             HslError: the direction does not say t_edit.
@@ -97,13 +101,15 @@ class Edit:
         if about.get("t_edit") is None:
             raise HslError("this direction does not say t_edit: build an Edit by hand")
         strength = about.get("strength", 1.0) if strength is None else strength
+        injection = about.get("injection", "asymmetric")
+        added = injection not in SHARES and not isinstance(direction, Boundary)
         return cls(
             direction,
-            strength * (about["steps"] / steps if steps and about.get("steps") else 1.0),
+            strength * (about["steps"] / steps if steps and about.get("steps") and added else 1.0),
             about["t_edit"],
             about.get("t_boost") or 0,
             about.get("t_start"),
-            about.get("injection", "asymmetric"),
+            injection,
         )
 
     def acts(self, t: int) -> bool:

@@ -4,6 +4,7 @@ Effect against optimiser steps, on Smiling, in the main job's setting. The paper
 et al. 2023, section 5.3): only its h-space functions train fast and well.
 """
 
+import json
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from hsl.encoders.perceptual import PerceptualDistance
 from hsl.methods.asyrp import KINDS, Asyrp, Kind
 from hsl.metrics import AttributeChange, CounterfactualError
 from hsl.progress import track
+from hsl.report import write_json
 
 NAME, T_EDIT, T_BOOST = "Smiling", 537, 179
 #: Tried on validation faces, by the guide, after `SHORT` epochs. A tensor has no layers that would
@@ -116,6 +118,10 @@ def kinds(cache: Path = Path("runs/asyrp/cache")) -> dict[str, Any]:
     """Choose each kind's learning rate on validation faces, then train and measure."""
     found: dict[str, Any] = {}
     for kind in track(KINDS, "kinds of direction", len(KINDS)):
+        done = cache.parent / f"kind_{kind}.json"
+        if done.exists():
+            found[kind] = json.loads(done.read_text())
+            continue
         scores = {}
         for rate in RATES[kind]:
             torch.manual_seed(0)
@@ -125,4 +131,5 @@ def kinds(cache: Path = Path("runs/asyrp/cache")) -> dict[str, Any]:
         watch = Watch()
         trained(method(kind, rate, EPOCHS, cache), EPOCHS, watch)
         found[kind] = {"rate": rate, "scores": scores, "rows": watch.rows}
+        write_json(done, found[kind])
     return found

@@ -39,8 +39,12 @@ class Shift(Direction):
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
         if self.timesteps is None:
             return self.delta[None]
-        row = min(range(len(self.timesteps)), key=lambda i: abs(self.timesteps[i] - t))  # type: ignore[index]
-        return self.delta[row][None]
+        return self.delta[self.row(t)][None]
+
+    def row(self, t: int) -> int:
+        """Which of the tensors is used at timestep ``t``: the nearest timestep's."""
+        timesteps = self.timesteps or [t]
+        return min(range(len(timesteps)), key=lambda i: abs(timesteps[i] - t))
 
     def config(self) -> dict[str, Any]:
         return {

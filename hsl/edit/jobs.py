@@ -12,13 +12,13 @@ from hsl.backbones import load
 from hsl.data.images import distinct, save_image
 from hsl.directions import provenance
 from hsl.edit import pictures
-from hsl.edit.joining import SHARES
 from hsl.edit.parts import move
 from hsl.edit.plan import Plan, plan, say
 from hsl.edit.sources import Latents, Source, latents, read
 from hsl.edit.sweep import sweep
 from hsl.errors import HslError
 from hsl.explicit import mean_delta_h
+from hsl.injection import SHARES
 from hsl.records import SampleRecord, sample
 from hsl.report import replacing
 

@@ -7,12 +7,10 @@ from dataclasses import replace
 
 from hsl.directions import Boundary, Combination, Direction
 from hsl.errors import HslError
-from hsl.injection import Edit, Injection
+from hsl.injection import SHARES, Edit, Injection
 from hsl.schedule import Schedule
 
 Parts = Sequence[tuple[Direction, float]]
-#: Their strength is a share of what takes the place of h, not a factor of what is added to it.
-SHARES = ("replaced", "slerp")
 
 
 def coefficients(directions: Sequence[Direction], steps: int, scaled: bool = False) -> list[float]:

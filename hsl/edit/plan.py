@@ -12,12 +12,12 @@ from hsl.backbones import Backbone
 from hsl.data.images import load_images
 from hsl.directions import Boundary
 from hsl.edit import interval, sweep, texts
-from hsl.edit.joining import SHARES, coefficients, grid_for, join, overridden
+from hsl.edit.joining import coefficients, grid_for, join, overridden
 from hsl.edit.parts import Part, find_direction, load_for, move, part
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
 from hsl.explicit import h_along
-from hsl.injection import Edit
+from hsl.injection import SHARES, Edit
 from hsl.report import print_table
 
 #: DiffStyle's and InjectFusion's presets for images like those of the training.

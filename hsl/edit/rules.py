@@ -56,6 +56,10 @@ def contradictions(options: argparse.Namespace) -> None:
             for other in _EXCLUDES.get(name, ()):
                 if other in given:
                     raise HslError(f"{_option(name)} goes without {_option(other)}")
+    for name in ("steps", "invert_steps"):
+        steps = getattr(options, name)
+        if steps is not None and steps < 2:
+            raise HslError(f"{_option(name)} {steps}: want at least 2")
     if options.batch < 1:
         raise HslError(f"--batch {options.batch}: want at least 1")
     options.out = options.out or OUT

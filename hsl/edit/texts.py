@@ -11,6 +11,8 @@ from hsl.errors import HslError
 
 #: Of one direction: a column each in a picture, whose width has a limit.
 MOST = 100
+#: Of seeds: the largest, plus one, and how many at once.
+LIMIT, MANY = 2**63, 100_000
 
 
 class Axis(NamedTuple):
@@ -53,15 +55,18 @@ def seeds(text: str) -> list[int]:
     """From ``5``, ``0-7`` or ``1,4,9``.
 
     Raises:
-        HslError: another form, or no seed.
+        HslError: another form, no seed, or too many or too large ones.
     """
-    found: list[int] = []
+    spans: list[range] = []
     try:
         for item in text.split(","):
             low, dash, high = item.partition("-")
-            found += range(int(low), int(high) + 1) if dash else [int(low)]
+            spans.append(range(int(low), int(high if dash else low) + 1))
     except ValueError as error:
         raise HslError(f"--seeds {text}: want numbers such as 5, 0-7 or 1,4,9") from error
+    if any(span.stop > LIMIT for span in spans) or sum(map(len, spans)) > MANY:
+        raise HslError(f"--seeds {text}: want numbers below 2^63, at most {MANY} at once")
+    found = [seed for span in spans for seed in span]
     if not found:
         raise HslError(f"--seeds {text}: names no seed")
     return found

@@ -3,6 +3,7 @@
 Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICLR 2023.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -47,6 +48,10 @@ def _texts(
     names = [attribute] if isinstance(attribute, str) else list(attribute)
     if not names or len(set(names)) < len(names):
         raise HslError(f"attribute: want one or several different names, not {names}")
+    for name in names:  # they become names of modules and files
+        if not re.fullmatch(r"[\w-]+", name) or hasattr(nn.ModuleDict, name):
+            raise HslError(f"attribute {name!r}: want a name of letters, digits, - and _ "
+                           "that PyTorch's modules have not taken")  # fmt: skip
     pairs = []
     for what, which, given in (("source", 0, source), ("target", 1, target)):
         if given is None:
@@ -156,7 +161,8 @@ class Asyrp(Method):
         self.clip_name = clip
         antialias = antialias and not as_released
         self.clip = Clip.load(clip, antialias=antialias)
-        self.clip_key = key_of(antialias, *self.clip.state_dict().values())
+        what = [antialias, clip.partition("/")[0], self.clip.preprocess]
+        self.clip_key = key_of(what, *self.clip.state_dict().values())
         self.losses = nn.ModuleDict({
             name: DirectionalClipLoss(self.clip, *pair, _sentences(templates), as_released)
             for name, pair in self._texts.items()
@@ -177,6 +183,8 @@ class Asyrp(Method):
             else:
                 self.directions[name] = self._tensors(direction, zero_init)
         self._seen: set[int] = set()
+        #: Of directions with a tensor for each timestep: these, which share their memory.
+        self._rows: dict[str, list[nn.Parameter]] = {}
 
     def loss(self, name: str) -> DirectionalClipLoss:
         """The directional loss of attribute ``name``."""
@@ -215,12 +223,13 @@ class Asyrp(Method):
         walks = {name: self._walk(name, x, eps) for name in self._texts}
         logged: dict[str, list[Tensor]] = {}
         for t, p in zip(reversed(self._longest_grid), unedited, strict=True):
-            optimizer.zero_grad()
+            self.directions.zero_grad()
             self._backward(
                 self._loss(name, next(walk).p, p, features, mean, logged)
                 for name, walk in walks.items()
                 if self.edit(name).acts(t)
             )
+            self._hand_over(t)
             optimizer.step()
         means = {f"train/{key}": torch.stack(values).mean() for key, values in logged.items()}
         self.log_dict(means, on_epoch=True, on_step=False,
@@ -291,6 +300,17 @@ class Asyrp(Method):
         super().on_load_checkpoint(checkpoint)
         self._seen = set(checkpoint["hsl"].get("seen", ()))
 
+    def _hand_over(self, t: int) -> None:
+        """Give the gradients at ``t`` to the tensors of that timestep, and none to the others: each
+        is a parameter of its own, which momentum does not move while it is not in use."""
+        for name, rows in self._rows.items():
+            shift = self.directions[name]
+            assert isinstance(shift, Shift)
+            for row in rows:
+                row.grad = None
+            if shift.delta.grad is not None:
+                rows[shift.row(t)].grad = shift.delta.grad[shift.row(t)]
+
     def on_train_epoch_start(self) -> None:
         """No image has been seen in this epoch."""
         self._seen.clear()
@@ -309,9 +329,23 @@ class Asyrp(Method):
         return about | {"method": "asyrp", "clip": self.clip_name}
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """The optimiser of the direction's parameters and its schedule."""
-        optimizer = self.make_optimizer(self.directions.parameters())
-        return [optimizer], [self.make_scheduler(optimizer)]
+        """The optimiser of the directions' parameters and its schedule.
+
+        Raises:
+            HslError: a schedule that waits for a metric, of which there is none.
+        """
+        self._rows, parameters = {}, []
+        for name, direction in self.directions.items():
+            if isinstance(direction, Shift) and direction.timesteps is not None:
+                self._rows[name] = [nn.Parameter(row) for row in direction.delta.data]
+                parameters += self._rows[name]
+            else:
+                parameters += direction.parameters()
+        optimizer = self.make_optimizer(parameters)
+        scheduler = self.make_scheduler(optimizer)
+        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+            raise HslError("lr_scheduler: ReduceLROnPlateau waits for a metric; take another")
+        return [optimizer], [scheduler]
 
     @property
     def _longest_grid(self) -> list[int]:

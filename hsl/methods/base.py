@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from hsl.backbones import PLAIN, Speed, Tap, load
-from hsl.directions import Direction, provenance
+from hsl.directions import Direction, build, provenance
 from hsl.errors import HslError
+from hsl.injection import SHARES
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
 from hsl.store import Store, key_of
 from hsl.types import Batch
@@ -108,7 +109,9 @@ class Method(L.LightningModule):
 
     @property
     def share(self) -> float:
-        """What a strength is multiplied by: n_train / n_test."""
+        """What a strength is multiplied by: n_train / n_test, unless it is itself a share."""
+        if self.injection in SHARES:
+            return 1.0
         return (self.trained_in or len(self.grid)) / len(self.grid)
 
     @property
@@ -238,6 +241,10 @@ class Method(L.LightningModule):
         checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("directions.")}
         checkpoint["hsl"] = {
             "backbone_hash": self.backbone.hash,
+            "directions": {
+                name: direction.config()  # type: ignore[operator]  # a Direction
+                for name, direction in self.directions.items()
+            },
             "steps": self.trained_in or len(self.grid),
             "t_edit": self.t_edit,
             "t_edits": self.t_edits,
@@ -250,11 +257,14 @@ class Method(L.LightningModule):
         """Take up strengths, and t_edit, t_start and t_boost where they are not given.
 
         Raises:
-            HslError: the checkpoint was made with another backbone, or lacks a direction.
+            HslError: the checkpoint was made with another backbone, lacks a direction, or has
+                another kind of it.
         """
         about = checkpoint.get("hsl", {})
         if about.get("backbone_hash") != self.backbone.hash:
             raise HslError(f"this checkpoint was not made with backbone {self.backbone.name}")
+        for name, config in about.get("directions", {}).items():
+            self._take_shape(name, config)
         wanted = {k for k in self.state_dict() if k.startswith("directions.")}
         missing = wanted - set(checkpoint["state_dict"])
         if missing:
@@ -265,3 +275,17 @@ class Method(L.LightningModule):
         self.t_start = about["t_start"] if self.t_start is None else self.t_start
         self.strengths = about["strengths"]
         self.trained_in = about.get("steps")
+
+    def _take_shape(self, name: str, config: dict[str, Any]) -> None:
+        """Let direction ``name`` have the shape that a checkpoint's has: a tensor for each timestep
+        depends on those that it was fitted at."""
+        if name not in self.directions:
+            return
+        direction = self.directions[name]
+        assert isinstance(direction, Direction)
+        if config["kind"] != direction.kind:
+            raise HslError(
+                f"this checkpoint's {name} is of kind {config['kind']}, not {direction.kind}"
+            )
+        if config != direction.config():
+            self.directions[name] = build(config).to(self.device)

@@ -372,13 +372,9 @@ class Linear(Method):
         self._keep(images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As of every method, and of which shape the boundaries are."""
+        """As of every method, and what the boundaries were fitted on."""
         super().on_save_checkpoint(checkpoint)
         checkpoint["hsl"] |= {
-            "boundaries": {
-                name: b.config()
-                for name, b in zip(self.directions, self._boundaries(), strict=True)
-            },
             "grid": self.inversion,
             "t": self.t,
             "data_hash": self.data_hash,
@@ -393,9 +389,10 @@ class Linear(Method):
         """
         super().on_load_checkpoint(checkpoint)
         about = checkpoint["hsl"]
-        if not about.get("boundaries"):
+        configs = about.get("directions", {})
+        if not configs or any(config["kind"] != Boundary.kind for config in configs.values()):
             raise HslError("this checkpoint holds no boundaries: give one of a linear method")
-        made = {name: build(config) for name, config in about["boundaries"].items()}
+        made = {name: build(config) for name, config in configs.items()}
         self.directions = nn.ModuleDict(made).to(self.device)
         self.wanted, self.data_hash = list(made), about["data_hash"]
         first = next(self._boundaries())

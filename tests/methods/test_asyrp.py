@@ -254,6 +254,8 @@ def test_each_attribute_wants_its_texts(folder: str) -> None:
         ({"attribute": two, "target": "old face"}, "1 texts for 2"),
         ({"attribute": ["Smiling", "Smiling"]}, "different"),
         ({"attribute": []}, "attribute"),
+        ({"attribute": "sad.face", "source": "a", "target": "old face"}, "sad.face"),
+        ({"attribute": "type", "source": "a", "target": "old face"}, "type"),
     ):
         with pytest.raises(HslError, match=message):
             asyrp(folder, **wrong)
@@ -282,6 +284,45 @@ def test_tensors_train_too(folder: str, tmp_path: Path, kind: str) -> None:
         losses.append(float(loss(torch.cat(p), features.repeat(len(p), 1)).mean()))
     assert bool(shift.delta.detach().flatten(1).any(1).all())
     assert losses[1] < losses[0] - 0.02
+
+
+@pytest.mark.parametrize("kind", ["shift", "eps"])
+def test_only_the_tensor_of_the_timestep_moves(folder: str, tmp_path: Path, kind: str) -> None:
+    """Also by an optimiser with momentum, which the others' earlier steps have given them."""
+    method, moved = asyrp(folder, direction=kind), []
+    delta = method.directions["Smiling"].delta
+
+    class Watched(torch.optim.Adam):
+        def step(self, closure=None):
+            before = delta.detach().clone()
+            super().step(closure)
+            moved.append((delta.detach() != before).flatten(1).any(1).nonzero().flatten().tolist())
+
+    method.make_optimizer = partial(Watched, lr=1e-2)
+    fit(method, tmp_path, n=4)
+    assert moved == 2 * [[3], [2], [1], [0]]
+
+
+def test_a_schedule_that_waits_for_a_metric_is_refused(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder, lr_scheduler=torch.optim.lr_scheduler.ReduceLROnPlateau)
+    with pytest.raises(HslError, match="ReduceLROnPlateau"):
+        fit(method, tmp_path, n=2)
+
+
+def test_a_clip_is_more_than_its_weights(folder: str, monkeypatch) -> None:
+    """What images are prepared by is part of the key of their features."""
+    one, other = asyrp(folder), asyrp(folder, antialias=False)
+    assert one.clip_key != other.clip_key == asyrp(folder, antialias=False).clip_key
+    whole = Clip.load
+
+    def prepared(*arguments, **named) -> Clip:
+        clip = whole(*arguments, **named)
+        clip.preprocess = {"size": 32, "interpolation": "bicubic",
+                           "mean": (0.5,) * 3, "std": (0.5,) * 3}  # fmt: skip
+        return clip
+
+    monkeypatch.setattr(Clip, "load", prepared)
+    assert asyrp(folder).clip_key != one.clip_key
 
 
 def test_tensors_start_as_released_where_not_from_zero(folder: str) -> None:

@@ -107,9 +107,10 @@ def test_a_checkpoint_holds_directions_alone(folder: str, tmp_path: Path) -> Non
     fitted.save_checkpoint(tmp_path / "m.ckpt")
     held = torch.load(tmp_path / "m.ckpt", weights_only=True)
     assert held["state_dict"] and all(k.startswith("directions.") for k in held["state_dict"])
+    configs = {name: d.config() for name, d in found.directions.items()}
     assert held["hsl"] == {
-        "backbone_hash": found.backbone.hash, "t_edit": 300, "t_edits": {}, "t_start": 800,
-        "t_boost": 250, "steps": 6,
+        "directions": configs, "backbone_hash": found.backbone.hash, "steps": 6,
+        "t_edit": 300, "t_edits": {}, "t_start": 800, "t_boost": 250,
         "strengths": {"Smiling": 0.75},
     }  # fmt: skip
     assert (tmp_path / "m.ckpt").stat().st_size < 200_000
@@ -147,6 +148,31 @@ def test_directions_count_with_the_steps_that_they_were_trained_in(folder: str) 
     assert checkpoint(fewer)["hsl"]["steps"] == fewer.about("Smiling")["steps"] == 6
     fewer.on_train_start()
     assert fewer.edit("Smiling", 0.5).strength == 0.5
+
+
+def test_a_share_of_h_is_the_same_in_any_number_of_steps(folder: str) -> None:
+    held = checkpoint(method(folder, injection="replaced"))
+    fewer = method(folder, steps=3, injection="replaced")
+    fewer.on_load_checkpoint(held)
+    assert fewer.edit("Smiling", 0.5).strength == 0.5
+    direction = fewer.directions["Smiling"]
+    direction.about = {"steps": 6, "t_edit": 300, "strength": 0.5, "injection": "slerp"}
+    assert Edit.of(direction, steps=3).strength == 0.5
+    direction.about["injection"] = "symmetric"
+    assert Edit.of(direction, steps=3).strength == 1.0
+
+
+def test_tensors_of_other_timesteps_are_taken_up(folder: str) -> None:
+    trained = asyrp(folder, direction="shift")
+    torch.nn.init.normal_(trained.directions["Smiling"].delta)
+    held = checkpoint(trained)
+    fewer = asyrp(folder, direction="shift", steps=3)
+    fewer.on_load_checkpoint(held)
+    fewer.load_state_dict(held["state_dict"], strict=fewer.strict_loading)
+    one, other = trained.directions["Smiling"], fewer.directions["Smiling"]
+    assert other.timesteps == one.timesteps and torch.equal(other.delta, one.delta)
+    with pytest.raises(HslError, match="kind shift"):
+        asyrp(folder).on_load_checkpoint(held)
 
 
 def test_the_inversion_may_take_other_steps(folder: str, tmp_path: Path) -> None:
