@@ -156,6 +156,9 @@ def wrong(place: Place, tmp_path: Path) -> Path:
         (["{images}/a.png", "--direction", "{smile}", "--out", "{images}/a.png"], "a.png"),
         (["--seeds", "x", "--direction", "{smile}"], "--seeds x"),
         (["--seeds", "7-3", "--direction", "{smile}"], "--seeds 7-3"),
+        (["--seeds", "99999999999999999999", "--direction", "{smile}"], "below 2^63"),
+        (["--seeds", "0-99999999999", "--direction", "{smile}"], "at once"),
+        (["{images}/a.png", "--direction", "{smile}", "--steps", "0"], "--steps 0"),
         (["--seeds", "--direction", "{smile}"], "--seeds"),
     ],
 )

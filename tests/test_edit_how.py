@@ -286,7 +286,7 @@ def test_a_mean_where_boosting_begins_early(net: Backbone) -> None:
     [
         (["--t-start", "200"], "t_start=200 is below t_edit=300"),
         (["--t-boost", "-1"], "t_boost=-1"),
-        (["--invert-steps", "1"], "--invert-steps: n=1"),
+        (["--invert-steps", "1"], "--invert-steps 1: want at least 2"),
         (["--injection", "fancy"], "--injection"),
         (["--injection", "slerp", "--direction", "{hat}"], "one direction alone"),
         (["--mask", "0:2"], "--mask 0:2: want"),
@@ -340,7 +340,7 @@ def test_what_is_wrong_is_said_in_one_line(
         (["{image}", "--content", "none.png"], "no such file"),
         (["{image}", "--content", "{image}", "--keep", "{smile}"], "--keep goes with"),
         (["{image}", "--content", "{image}", "--scaled"], "--scaled goes with --direction"),
-        (["{image}", "--content", "{image}", "--steps", "1"], "--steps: n=1"),
+        (["{image}", "--content", "{image}", "--steps", "1"], "--steps 1: want at least 2"),
         (["{image}", "--content", "{image}", "--t-edit", "4000"], "no step is edited"),
         (["--seeds", "1", "--direction", "{smile}", "--invert-steps", "9"], "goes with images"),
         (["{image}", "--boundary", "{A}", "--t-start", "900"], "--t-start goes with --direction"),
