@@ -31,6 +31,7 @@ from hsl import resume
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
 from hsl.callbacks.checkpoints import Checkpoints, FitLoop, WholeFiles
 from hsl.callbacks.common import run_folder
+from hsl.data.toyfaces import ATTRIBUTES
 from hsl.errors import HslError
 from hsl.methods.base import Method
 from hsl.report import replacing
@@ -130,8 +131,9 @@ class HslCLI(LightningCLI):
         toyfaces = config.data.class_path.endswith("ToyFacesDataModule")
         if toyfaces and isinstance(attribute, str) and config.data.init_args.where is None:
             target, value = attribute_and_value(attribute)
-            lacking = {target: 1 - value}
-            config.data.init_args.where = {"validation": lacking, "test": lacking}
+            if target in ATTRIBUTES:  # a name of the user's own, with texts, says no label
+                lacking = {target: 1 - value}
+                config.data.init_args.where = {"validation": lacking, "test": lacking}
         method = locate(config.model.class_path)
         if toyfaces and isinstance(method, type) and issubclass(method, Method):
             for split, count in method.faces.items():

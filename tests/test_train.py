@@ -167,6 +167,20 @@ def test_several_attributes_in_one_run(place: Place) -> None:
     assert all((folder / f"grid_{name}.png").exists() for name in names)
 
 
+def test_an_attribute_that_has_no_label(place: Place) -> None:
+    """A name of one's own with texts of one's own is edited and tested on all faces."""
+    own = {
+        "model.init_args.attribute": "grin",
+        "model.init_args.source": "face",
+        "model.init_args.target": "smiling face",
+    }
+    status, out, err = call(place.arguments("fit", "own", **own))
+    assert status == 0, err
+    assert (Path(out[-1]) / "directions" / "grin.safetensors").exists()
+    config = yaml.safe_load((Path(out[-1]) / "config.yaml").read_text())
+    assert config["data"]["init_args"]["where"] is None
+
+
 def test_predict_fills_the_cache(place: Place) -> None:
     cache = {"model.init_args.cache": place.root / "cache"}
     status, out, _ = call(place.arguments("predict", "inverted", **cache))
