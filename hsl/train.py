@@ -157,7 +157,8 @@ class HslCLI(LightningCLI):
             self._resume(config, name)
         HslCLI.fresh = None if self.folder.exists() else self.folder
         super().instantiate_classes()
-        self.model.store.whole = wanted
+        # what is kept in memory is taken up in the order in which it was made
+        self.model.store.whole = wanted and self.model.store.folder is not None
 
     def _resume(self, config: Any, name: str | None) -> None:
         """Look at the run that is to be resumed, and take its checkpoint.

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from hsl import resume, train
+from hsl.callbacks.checkpoints import _prepare
 from hsl.data.items import Order
 from hsl.directions import Direction
 from hsl.store import Store
@@ -294,6 +296,35 @@ def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
     assert "damaged" in refused(place, arguments, capsys)
     (unfinished / "config.yaml").write_text("{")
     assert "config.yaml" in refused(place, arguments, capsys)
+
+
+@pytest.mark.parametrize(
+    ("limit", "first", "taken"),
+    [(2, 0, [(0, 2), (1, 2), (2, 1)]), (2, 1, [(1, 2), (2, 1)]), (3, 0, [(0, 3)])],
+)
+def test_what_a_resumed_run_takes_up(limit: int, first: int, taken: list) -> None:
+    """In the third epoch, after its first batch: of the first epoch alone if that saw all images,
+    else of all; in the batches that they were in."""
+    data, seen = faces(6, batch_size=2), list[Tensor]()
+    epochs, batches = SimpleNamespace(ready=3, processed=2), SimpleNamespace(processed=1)
+    loop = SimpleNamespace(batch_progress=SimpleNamespace(current=batches))
+    data.trainer = trainer = SimpleNamespace(
+        fit_loop=SimpleNamespace(epoch_progress=SimpleNamespace(current=epochs), epoch_loop=loop),
+        world_size=1, global_rank=0, num_training_batches=limit, datamodule=data,
+    )  # type: ignore[assignment]  # fmt: skip
+    method = SimpleNamespace(
+        store=Store(), device="cpu", prepare=seen.append,
+        transfer_batch_to_device=lambda batch, *_: batch,
+    )  # fmt: skip
+    _prepare(trainer, method, first)  # type: ignore[arg-type]
+    images = data.dataset("train")
+    wanted = []
+    for epoch, count in taken:
+        order = set_epoch(data.order(images), epoch).order()
+        wanted += [order[2 * i : 2 * i + 2] for i in range(count)]
+    assert len(seen) == len(wanted)
+    for batch, rows in zip(seen, wanted, strict=True):
+        assert torch.equal(batch, torch.stack([images[i].image for i in rows]))
 
 
 def test_order_of_a_resumed_epoch() -> None:

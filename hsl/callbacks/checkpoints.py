@@ -45,6 +45,8 @@ class Checkpoints(Checkpoint):
         self.every_n_epochs, self.every_n_batches = every_n_epochs, every_n_batches
         self._state: dict[str, Any] = {}
         self._sums: dict[str, dict[str, torch.Tensor]] = {}
+        #: The epoch in which the run began: another than 0 from another run's checkpoint.
+        self._first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Take up what was kept, after all that may draw random numbers before the first batch.
@@ -54,11 +56,13 @@ class Checkpoints(Checkpoint):
         """
         state, self._state = self._state, {}
         if not state:
+            self._first = trainer.current_epoch
             return
         if len(state["ranks"]) != trainer.world_size:
             raise HslError(f"this run had {len(state['ranks'])} ranks, not {trainer.world_size}: "
                            "resume it with as many")  # fmt: skip
-        _prepare(trainer, method_of(pl_module))
+        self._first = state.get("first", 0)
+        _prepare(trainer, method_of(pl_module), self._first)
         mine = state["ranks"][trainer.global_rank]
         _set_random(mine["random"])
         self._sums = mine["sums"]
@@ -112,6 +116,7 @@ class Checkpoints(Checkpoint):
         row = results.metrics(on_step=within)["log"] if logged else {}
         self._state = {
             "ranks": everyones({"random": _random(), "sums": sums}),
+            "first": self._first,
             "steps": loop._batches_that_stepped + within,
             "row": {k: float(v) for k, v in row.items()} | ({"epoch": trainer.current_epoch} if row
                                                             else {}),
@@ -156,22 +161,25 @@ class WholeFiles(TorchCheckpointIO):
             os.fsync(file.fileno())
 
 
-def _prepare(trainer: L.Trainer, method: Method) -> None:
-    """Let a method without a folder for it compute again what it kept in its first epoch: in the
-    same batches, as the last digits of what is computed of an image depend on those beside it."""
+def _prepare(trainer: L.Trainer, method: Method, first: int) -> None:
+    """Let a method without a folder for it compute again what it kept of each image since its
+    ``first`` epoch: in the same batches, as the last digits of what is computed of an image depend
+    on those beside it."""
     data = getattr(trainer, "datamodule", None)
     if method.store.folder is not None or not isinstance(data, DataModule):
         return
     loader = data.train_dataloader()
-    sampler, batches = loader.sampler, int(min(len(loader), trainer.num_training_batches))
+    sampler, limit = loader.sampler, int(min(len(loader), trainer.num_training_batches))
     if not isinstance(sampler, Order):  # a data module of the user's own
         return
     epoch, seen = sampler.begin
-    if epoch == 0:
-        batches = math.ceil(seen / data.batch_size)
-    sampler.begin, sampler.epoch = (0, 0), 0
-    for batch in track(islice(loader, batches), "taking up", batches):
-        method.prepare(method.transfer_batch_to_device(batch, method.device, 0).image)
+    counts = [limit] * (epoch - first) + [math.ceil(seen / data.batch_size)]
+    if limit == len(loader) and sampler.num_replicas == 1:
+        counts = counts[:1]  # the first epoch sees all images
+    sampler.begin = (0, 0)
+    for sampler.epoch, count in enumerate(counts, first):
+        for batch in track(islice(loader, count), "taking up", count):
+            method.prepare(method.transfer_batch_to_device(batch, method.device, 0).image)
 
 
 def _random() -> dict[str, Any]:
