@@ -402,8 +402,10 @@ def _reason(error: BaseException) -> str | None:
 
 
 def _take_away(folder: Path | None) -> None:
-    """Remove a run folder in which nothing was found."""
-    if folder is not None and folder.exists() and not list(folder.glob("directions/*")):
+    """Remove a run folder in which nothing was found, and from which nothing can go on."""
+    if folder is None or not folder.exists():
+        return
+    if not any([*folder.glob("directions/*"), *folder.glob("checkpoints/*.ckpt")]):
         wandb.finish(exit_code=1)
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -298,6 +298,22 @@ def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
     assert "config.yaml" in refused(place, arguments, capsys)
 
 
+def test_an_error_late_in_training_leaves_its_checkpoint(place: Place, capsys, monkeypatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("No space left on device")
+
+    arguments = place.arguments("late")
+    with monkeypatch.context() as patch:
+        patch.setattr("hsl.callbacks.Strength.on_train_end", fail)
+        os.environ["HSL_RUN"] = ""
+        assert train.main(arguments) == 2
+        assert "No space left" in capsys.readouterr().err
+    assert (place.runs / "late" / resume.LAST).exists()
+    os.environ["HSL_RUN"] = ""
+    assert train.main([*arguments, "--resume"]) == 0
+    assert (place.runs / "late" / resume.FINAL).exists()
+
+
 @pytest.mark.parametrize(
     ("limit", "first", "taken"),
     [(2, 0, [(0, 2), (1, 2), (2, 1)]), (2, 1, [(1, 2), (2, 1)]), (3, 0, [(0, 3)])],
