@@ -19,9 +19,11 @@ Progress = Literal["nothing", "training", "fitted", "done"]
 LAST, FITTED, FINAL = (f"checkpoints/{name}.ckpt" for name in ("last", "fitted", "final"))
 #: What may differ between a run and its resumption: where things lie and what is shown.
 _FREE = re.compile(
-    r"(config|resume|runs|name|ckpt_path|weights_only|wandb|checkpoints|model\.init_args\.cache"
+    r"(config|resume|runs|name|ckpt_path|weights_only|wandb|checkpoints"
     r"|data\.init_args\.num_workers|trainer\.enable_progress_bar)(\.|$)"
 )
+#: Where it lies may differ, but not whether there is one: without, images are computed again.
+_CACHE = "model.init_args.cache"
 _TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.\w+")
 
 
@@ -39,8 +41,9 @@ def progress(folder: Path) -> Progress:
     return "nothing"
 
 
-def require_alike(folder: Path, config: str) -> None:
-    """Compare a run's ``config.yaml`` with the configuration that is to go on with it, as YAML.
+def require_alike(folder: Path, config: str, anew: bool = False) -> None:
+    """Compare a run's ``config.yaml`` with the configuration that is to go on with it, as YAML; or
+    to begin it ``anew``, for which the checkpoint to begin with must be the same too.
 
     Raises:
         HslError: they differ, or the run's cannot be read.
@@ -54,7 +57,7 @@ def require_alike(folder: Path, config: str) -> None:
     differing = [
         f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(was.keys() | now.keys())
-        if was.get(name) != now.get(name) and not _FREE.match(name)
+        if _differs(name, was.get(name), now.get(name), anew)
     ]
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
@@ -62,17 +65,15 @@ def require_alike(folder: Path, config: str) -> None:
                        "resume it with its own, or begin another run")  # fmt: skip
 
 
-def sweep(folder: Path, anew: bool, needed: str | None = None) -> None:
-    """Remove what a killed run was writing; ``anew`` also the checkpoints of an earlier run, but
-    for the one that is ``needed``."""
+def sweep(folder: Path, anew: bool) -> None:
+    """Remove what a killed run was writing; ``anew`` also the checkpoints of an earlier run."""
     for path in folder.rglob(".*"):
         if _TEMPORARY.fullmatch(path.name):
             path.unlink(missing_ok=True)
     # SLURM's requeueing saves in the middle of a step, from which no run could go on alike
     unused = list(folder.glob("hpc_ckpt_*.ckpt"))
     for path in unused + ([folder / name for name in (LAST, FITTED, FINAL)] if anew else []):
-        if path.exists() and not (needed and path.samefile(needed)):
-            path.unlink()
+        path.unlink(missing_ok=True)
 
 
 def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list[dict[str, str]]:
@@ -103,6 +104,13 @@ def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:
         writer = csv.DictWriter(file, sorted(set().union(*rows)))
         writer.writeheader()
         writer.writerows(rows)
+
+
+def _differs(name: str, was: Any, now: Any, anew: bool) -> bool:
+    if name == _CACHE:
+        return (was is None) != (now is None)
+    free = _FREE.match(name) and not (anew and name == "ckpt_path")
+    return bool(was != now and not free)
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -148,13 +148,18 @@ class HslCLI(LightningCLI):
             Finished: the run is complete.
         """
         config = self.config[self.subcommand]
-        name = config.name or os.environ.get("HSL_RUN") or _job()
-        requeued = int(os.environ.get("SLURM_RESTART_COUNT") or 0) > 0
+        named = config.name or os.environ.get("HSL_RUN")
+        name = named or _job()
         self.folder = Path(config.runs) / (name or _stamp())
         os.environ["HSL_RUN"] = self.folder.name  # ranks that this process starts use it too
-        wanted = config.resume or (requeued and self.subcommand == "fit" and self.folder.is_dir())
+        fits = self.subcommand == "fit"
+        wanted = config.resume or (_restarted() and fits and self.folder.is_dir())
         if wanted:
             self._resume(config, name)
+        elif fits:
+            self._require_free(config.ckpt_path, bool(named))
+        if not fits:  # config.yaml is that of the fit
+            self.save_config_kwargs["config_filename"] = f"{self.subcommand}/config.yaml"
         HslCLI.fresh = None if self.folder.exists() else self.folder
         super().instantiate_classes()
         # what is kept in memory is taken up in the order in which it was made
@@ -169,21 +174,36 @@ class HslCLI(LightningCLI):
         """
         if self.subcommand != "fit":
             raise HslError(f"--resume: {self.subcommand} has nothing to resume; give it to fit")
-        if config.ckpt_path is not None:
-            raise HslError("give --resume or --ckpt_path, not both")
         if name is None:
             raise HslError("--resume: which run? Give its --name")
         self.progress = resume.progress(self.folder)
-        if self.progress == "nothing":
-            return
-        resume.require_alike(self.folder, self._parser("fit").dump(config, skip_none=False))
         if self.progress == "done":
             raise Finished(self.folder)
+        anew = self.progress == "nothing"
+        if not anew or (self.folder / "config.yaml").exists():
+            now = self._parser("fit").dump(config, skip_none=False)
+            resume.require_alike(self.folder, now, anew)
+        if anew:
+            return
         self.save_config_callback = None  # it is there, and shall not be half-written
         path = self.folder / (resume.LAST if self.progress == "training" else resume.FITTED)
         self.kept = _check_checkpoint(str(path))
         if self.progress == "training":
             config.ckpt_path = str(path)
+
+    def _require_free(self, checkpoint: str | None, named: bool) -> None:
+        """Look whether a fit may begin in its folder, where it replaces all checkpoints.
+
+        Raises:
+            HslError: it would begin with one of them, or replace those of a run that its job has
+                finished, for want of a name.
+        """
+        own = (self.folder / "checkpoints").resolve()
+        if checkpoint is not None and Path(checkpoint).resolve().is_relative_to(own):
+            raise HslError(f"--ckpt_path {checkpoint} would be replaced by this run: go on with it "
+                           "by --resume, or give another --name")  # fmt: skip
+        if not named and (self.folder / resume.FINAL).exists():
+            raise HslError(f"{self.folder} holds a finished run of this job: give --name")
 
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer that logs to the run folder, unless the config names loggers."""
@@ -196,15 +216,16 @@ class HslCLI(LightningCLI):
         if config.trainer.enable_checkpointing is False:
             self._parser(self.subcommand).callback_keys.remove("checkpoints")
         if config.trainer.logger in (None, True):
-            metrics = CSVLogger(config.runs, name=folder.name, version="")
+            where = folder if self.subcommand == "fit" else folder / str(self.subcommand)
+            metrics = CSVLogger(where.parent, name=where.name, version="")
             loggers: list[Logger] = [metrics]
             if self.progress in ("training", "fitted"):
                 _go_on(metrics, self.kept)
             else:
-                _keep(folder / "metrics.csv")
+                _keep(where / "metrics.csv")
             if config.wandb != "disabled":
                 begun = self.progress in ("training", "fitted")
-                loggers.append(_wandb(folder, config.wandb == "offline", begun))
+                loggers.append(_wandb(where, folder.name, config.wandb == "offline", begun))
             kwargs["logger"] = loggers
         trainer = super().instantiate_trainer(**kwargs)
         trainer.fit_loop.__class__ = FitLoop
@@ -213,8 +234,7 @@ class HslCLI(LightningCLI):
     def before_fit(self) -> None:
         """Clear away what a killed run was writing and, to begin anew, earlier checkpoints."""
         if _first_rank():
-            needed = self.config_init["fit"].ckpt_path
-            resume.sweep(self.folder, anew=self.progress in (None, "nothing"), needed=needed)
+            resume.sweep(self.folder, anew=self.progress in (None, "nothing"))
 
     def fit(self, **arguments: Any) -> None:
         """Train, unless that is done already; then save what was found with its strengths."""
@@ -245,7 +265,8 @@ class Finished(Exception):
 
 
 class SaveConfig(SaveConfigCallback):
-    """Writes ``config.yaml`` into the run folder, whole or not at all."""
+    """Writes ``config.yaml`` into the run folder, whole or not at all; that of another verb than
+    fit into its subfolder."""
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write it, on the first rank."""
@@ -330,6 +351,12 @@ def _job() -> str | None:
     return None
 
 
+def _restarted() -> bool:
+    """Whether SLURM has put this job into its queue again, or torchrun has started it again."""
+    counts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")
+    return any(int(os.environ.get(variable) or 0) > 0 for variable in counts)
+
+
 def _stamp() -> str:
     """A name for a run: that of its job, or the date and time."""
     return _job() or time.strftime("%Y%m%d-%H%M%S")
@@ -357,16 +384,14 @@ def _go_on(logger: CSVLogger, kept: dict[str, Any]) -> None:
     aside.unlink(missing_ok=True)
 
 
-def _wandb(folder: Path, offline: bool, begun: bool) -> Logger:
-    """W&B's logger; of a run that was ``begun``, with its identity."""
+def _wandb(folder: Path, name: str, offline: bool, begun: bool) -> Logger:
+    """W&B's logger in a folder; of a run that was ``begun``, with its identity."""
     folder.mkdir(parents=True, exist_ok=True)
     runs = sorted((folder / "wandb").glob("*run-*-*")) if begun else []
     identity: dict[str, Any] = (
         {"id": runs[-1].name.rpartition("-")[2], "resume": "allow"} if runs else {}
     )
-    return WandbLogger(
-        name=folder.name, save_dir=folder, project="hsl", offline=offline, **identity
-    )
+    return WandbLogger(name=name, save_dir=folder, project="hsl", offline=offline, **identity)
 
 
 def _point_latest(folder: Path) -> None:

@@ -287,15 +287,69 @@ def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
     nameless = [a for a in place.arguments("x") if not a.startswith("--name")]
     assert "--name" in refused(place, [*nameless, "--resume"], capsys)
     arguments = [*place.arguments("unfinished"), "--resume"]
-    other = f"--ckpt_path={alone / 'checkpoints' / 'final.ckpt'}"
-    assert "not both" in refused(place, [*arguments, other], capsys)
+    cached = [*arguments, "--model.init_args.cache=elsewhere"]
+    assert "cache was None, is 'elsewhere'" in refused(place, cached, capsys)
     test = ["test", *arguments[1:]]
     assert "give it to fit" in refused(place, test, capsys)
     assert contents(place.runs) == before
+    own = place.arguments("alone", ckpt_path=alone / "checkpoints" / "final.ckpt")
+    assert "another --name" in refused(place, own, capsys)
+    shutil.move(unfinished / "checkpoints", place.root / "checkpoints")  # as before the first
+    other = f"--ckpt_path={alone / 'checkpoints' / 'final.ckpt'}"
+    assert "ckpt_path was None, is" in refused(place, [*arguments, other], capsys)
+    assert "was 4, is 6" in refused(place, [*changed, "--resume"], capsys)
+    shutil.move(place.root / "checkpoints", unfinished / "checkpoints")
     (unfinished / "checkpoints" / "last.ckpt").write_bytes(b"junk")
     assert "damaged" in refused(place, arguments, capsys)
     (unfinished / "config.yaml").write_text("{")
     assert "config.yaml" in refused(place, arguments, capsys)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_to_begin_with(place: Place, alone: Path) -> None:
+    """A run that began with another's checkpoint, killed before it had one of its own, begins with
+    that again, and later goes on from its own."""
+    other = alone / "checkpoints" / "final.ckpt"
+    options = {"ckpt_path": other, "trainer.max_epochs": 5}
+    unkilled, killed = (place.arguments(f"warm {n}", **options) for n in ("alone", "killed"))
+    later = [*killed, "--resume"]
+    before, within = f"{STEP}:1", f"{STEP}:{BATCHES + 2}"
+    assert run(place, (unkilled, None), (killed, before)) == [0, KILLED]
+    assert run(place, (later, within), (later, None)) == [KILLED, 0]
+    assert_the_same(place.runs / "warm alone", place.runs / "warm killed")
+
+
+def test_other_verbs_leave_a_fit_as_it_is(place: Place, alone: Path, capsys) -> None:
+    """Its settings and metrics; a complete one needs no settings."""
+    names, folder = ("config.yaml", "metrics.csv"), place.runs / "tested"
+    shutil.copytree(alone, folder)
+    before = {name: (folder / name).read_bytes() for name in names}
+    checkpoint = folder / "checkpoints" / "final.ckpt"
+    fit = place.arguments("tested", **{"model.init_args.steps": 6})
+    os.environ["HSL_RUN"] = ""
+    assert train.main(["test", *fit[1:], f"--ckpt_path={checkpoint}"]) == 0
+    assert {name: (folder / name).read_bytes() for name in names} == before
+    assert not list(folder.glob("metrics-*.csv"))
+    assert "steps: 6" in (folder / "test" / "config.yaml").read_text()
+    os.environ["HSL_RUN"] = ""
+    assert train.main([*fit, "--resume"]) == 0
+    assert capsys.readouterr().err.splitlines()[-1] == f"{folder} is complete already"
+
+
+def test_runs_of_a_job(place: Place, alone: Path, capsys, monkeypatch) -> None:
+    """A second fit without a name is refused; a job that is started again resumes its run."""
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
+    shutil.copytree(alone, place.runs / "torchrun-7")
+    before = contents(place.runs)
+    nameless = [a for a in place.arguments("") if not a.startswith("--name")]
+    assert "give --name" in refused(place, nameless, capsys)
+    for variable in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"):
+        with monkeypatch.context() as patch:
+            patch.setenv(variable, "1")
+            os.environ["HSL_RUN"] = ""
+            assert train.main(nameless) == 0
+            assert "complete already" in capsys.readouterr().err
+    assert contents(place.runs) == before
 
 
 def test_an_error_late_in_training_leaves_its_checkpoint(place: Place, capsys, monkeypatch) -> None:
