@@ -58,7 +58,7 @@ def test_latents_at_every_timestep(folder: str) -> None:
             inverted(backbone, x_0, GRID, pieces, 1),
             diffused(backbone, x_0, GRID, 4),
         )
-        x_T = SeededNoise(torch.arange(5), 3)(1000, x_0)
+        x_T = SeededNoise(torch.arange(5), 3).x_T(x_0)
         chain = {step.t: step.x for step in reverse(backbone, x_T, GRID)}
     assert all(sorted(way) == GRID[1:] for way in ways)
     for t, x in ways[0].items():
