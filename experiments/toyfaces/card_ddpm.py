@@ -60,7 +60,7 @@ def draw_samples(backbone: Backbone, n: int) -> Tensor:
     grid, size, out = backbone.schedule.grid(40), int(backbone.unet.config.sample_size), []
     for start in track(range(0, n, BATCH), "samples"):
         index = torch.arange(start, min(start + BATCH, n))
-        x_T = SeededNoise(index)(1000, torch.zeros(len(index), backbone.channels, size, size))
+        x_T = SeededNoise(index).x_T(torch.zeros(len(index), backbone.channels, size, size))
         out.append(backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1))
     return torch.cat(out)
 
