@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -24,6 +25,7 @@ Fits = dict[str, list[dict[str, Any]]]
 #: What is shown of the fits, and what each must reach: at least, or at most.
 SHOWN = ("target_after", "leakage", "leakage_worst", "kept", "counterfactual_error_before",
          "counterfactual_error_after", "counterfactual_floor", "closed")  # fmt: skip
+LEARNT = ("steps", "target_after", "leakage", "counterfactual_error_after", "closed")
 SHARE, LEAKAGE = 0.70, 0.12
 SHARPER = {"Smiling": (0.90, 0.08), "Eyeglasses": (0.90, 0.10)}
 FACES = 6
@@ -98,7 +100,8 @@ def report(
 def kind_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
     """One row a number of optimiser steps and kind."""
     return [
-        {"kind": kind, "learning rate": f"{about['rate']:g}"} | row
+        {"kind": kind, "learning rate": f"{about['rate']:g}"}
+        | {k: v for k, v in row.items() if k.removesuffix("_ci") in LEARNT}
         for kind, about in found.items()
         for row in about["rows"]
     ]
@@ -137,10 +140,10 @@ def pictures(fits: Fits) -> None:
 def picture(rows: Tensor, title: str) -> Image.Image:
     """Three rows of faces as one picture, ``rows [3, N, 3, S, S]``."""
     columns = list(rows.transpose(0, 1))
-    figure = draw_grid(columns, ["source, edited, truth"] + [""] * (len(columns) - 1), title)
+    figure = draw_grid(columns, [""] * len(columns), f"{title}: source, edited, truth")
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
-    return Image.fromarray(torch.as_tensor(canvas.buffer_rgba()).numpy()[..., :3])
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
 
 
 def kinds_plot(found: dict[str, Any]) -> None:
@@ -152,6 +155,8 @@ def kinds_plot(found: dict[str, Any]) -> None:
             axis.plot(steps, [row[key] for row in about["rows"]], marker="o", ms=3, label=kind)
     for axis, label in zip(axes, ("effect on the target", "leakage"), strict=True):
         axis.set(xlabel="optimiser steps", ylabel=label, xscale="log")
+        axis.set_xticks(steps, [str(step) for step in steps])
+        axis.minorticks_off()
         axis.grid(alpha=0.3)
     axes[0].legend(fontsize=8)
     save(figure, "kinds.png")
@@ -165,8 +170,9 @@ def boosting_plot(found: dict[str, Any]) -> None:
     for boosted in ("no", "yes"):
         some = [row for row in rows if row["boosting"] == boosted]
         for axis, key in zip(axes, keys, strict=True):
-            axis.plot([row["t_edit"] for row in some], [row[key] for row in some],
-                      marker="o", ms=3, label=f"boosting: {boosted}")  # fmt: skip
+            xs, ys = [row["t_edit"] for row in some], [row[key] for row in some]
+            style = {"ls": "--" if boosted == "yes" else "-", "label": f"boosting: {boosted}"}
+            axis.plot(xs, ys, marker="o", ms=3, **style)
     for name, style in (("no edit", ":"), ("truth, rebuilt", "--")):
         value = next(row["kid"] for row in found["rows"] if row["t_edit"] == name)
         axes[1].axhline(value, ls=style, c="gray", lw=1, label=name)
@@ -175,6 +181,7 @@ def boosting_plot(found: dict[str, Any]) -> None:
         axis.axvline(found["t_edit"], c="black", lw=0.6, alpha=0.5)
         axis.set(xlabel="t_edit", ylabel=label)
         axis.grid(alpha=0.3)
+    axes[1].set_yscale("log")
     axes[1].legend(fontsize=7)
     save(figure, "boosting.png")
 

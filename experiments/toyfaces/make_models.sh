@@ -20,7 +20,7 @@ python $here/train_ddpm.py --size 32 --steps 1500 --images 20000 --seed 1 --out 
 python $here/export_ddpm.py --run runs/toyfaces/ddpm-short --out runs/toyfaces/ddpm-short/export
 python $here/card_ddpm.py --model runs/toyfaces/ddpm-short/export --card $here/ddpm_short.md --samples 128 --reconstructions 64 --probed 128
 python $here/calibrate_intervals.py
-python $here/fit_directions.py Smiling Wearing_Lipstick Eyeglasses Mustache
+python experiments/asyrp_toyfaces/run.py --ship
 python experiments/boundary_toyfaces/memory.py
 python experiments/boundary_toyfaces/run.py --again --ship encoding
 python experiments/checkpoints/run.py
