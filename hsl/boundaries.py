@@ -133,8 +133,7 @@ def boundary_from_official(
         raise HslError(f"t={t}: want a timestep in [0, {len(backbone.schedule) - 1}]")
     if h is not None and backbone.tap != "after":
         raise HslError(f"{h}: is for the h after the middle block, not {backbone.tap} it")
-    size = int(backbone.unet.config.sample_size)
-    shapes = {"x": (backbone.channels, size, size), "h": backbone.h_shape}
+    shapes = {"x": backbone.x_shape, "h": backbone.h_shape}
     files = {space: Path(file) for space, file in (("x", x), ("h", h)) if file is not None}
     normals, biases = {}, {}
     for space, path in files.items():

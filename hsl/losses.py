@@ -10,6 +10,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from hsl.encoders.roles import Role, require_guide
 from hsl.errors import HslError
+from hsl.ranks import everyones, world
 
 
 class ImageTextEncoder(Protocol):
@@ -124,22 +125,20 @@ class BatchMean:
     """
 
     def __init__(self, index: Tensor, seen: set[int]) -> None:
-        self.ranks = dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+        own, self.ranks = world()
         self.rows: list[int] | None = None
         self.count = len(index)
         if self.ranks == 1:
             return
-        batches: list[list[int]] = [[] for _ in range(self.ranks)]
-        dist.all_gather_object(batches, index.tolist())
         self.count = 0
-        for rank, batch in enumerate(batches):
+        for rank, batch in enumerate(everyones(index.tolist())):
             rows = []
             for i, image in enumerate(batch):
                 if image not in seen:
                     rows.append(i)
                 seen.add(image)
             self.count += len(rows)
-            if rank == dist.get_rank():
+            if rank == own:
                 self.rows = rows
 
     def __call__(self, values: Tensor) -> Tensor:

@@ -231,9 +231,7 @@ def unconditional() -> dict[str, Any]:
     backbone, n = method.backbone, 256
     grid = method.grid
     method.mix_at(t)
-    size = int(backbone.unet.config.sample_size)
-    noise = SeededNoise(torch.arange(n), seed=1)
-    x = noise(len(backbone.schedule), torch.zeros(n, backbone.channels, size, size))
+    x = SeededNoise(torch.arange(n), seed=1).x_T(torch.zeros(n, *backbone.x_shape))
     above = [step for step in reverse(backbone, x, grid) if step.t_next >= t or step.t == t]
     x_t = next(step.x for step in above if step.t == t)
     h_t = backbone.encode(x_t, t).h

@@ -65,9 +65,7 @@ def fastest(jobs: dict[str, Callable[[], object]], repeats: int) -> dict[str, fl
 
 def images(net: Backbone, n: int) -> torch.Tensor:
     """Noise as x_t."""
-    size = int(net.unet.config.sample_size)
-    g = torch.Generator().manual_seed(0)
-    return torch.randn(n, net.channels, size, size, generator=g)
+    return torch.randn(n, *net.x_shape, generator=torch.Generator().manual_seed(0))
 
 
 @torch.no_grad()

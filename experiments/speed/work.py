@@ -108,8 +108,8 @@ def flops(work: Work, units: Work, terms: tuple[str, ...] = TERMS) -> float:
 def units(backbone: Backbone, loss: DirectionalClipLoss | None = None) -> Work:
     """FLOPs of each term for one image, on the backbone's device (meta computes nothing); a
     multiplication and an addition are two. Without ``loss``, CLIP is left out."""
-    size, device = int(backbone.unet.config.sample_size), backbone.device
-    x = torch.zeros(1, backbone.channels, size, size, device=device)
+    device = backbone.device
+    x = torch.zeros(1, *backbone.x_shape, device=device)
     with torch.no_grad():
         b, encode = measured(lambda: backbone.encode(x, 500))
         eps, unedited = measured(lambda: backbone.decode(b))

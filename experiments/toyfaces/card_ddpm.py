@@ -57,10 +57,10 @@ def reconstruct(
 
 def draw_samples(backbone: Backbone, n: int) -> Tensor:
     """``n`` samples of 40 DDIM steps, ``[n, 3, S, S]``, sample i from seed i."""
-    grid, size, out = backbone.schedule.grid(40), int(backbone.unet.config.sample_size), []
+    grid, out = backbone.schedule.grid(40), []
     for start in track(range(0, n, BATCH), "samples"):
         index = torch.arange(start, min(start + BATCH, n))
-        x_T = SeededNoise(index).x_T(torch.zeros(len(index), backbone.channels, size, size))
+        x_T = SeededNoise(index).x_T(torch.zeros(len(index), *backbone.x_shape))
         out.append(backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1))
     return torch.cat(out)
 

@@ -213,11 +213,16 @@ class Backbone(nn.Module):
         """X_0 (or P_t) ``[B, C, s, s]`` to images ``[B, 3, S, S]``, not clamped."""
         return self.codec.decode(x)
 
+    @property
+    def x_shape(self) -> tuple[int, int, int]:
+        """``(C, s, s)`` of x_t."""
+        size = int(self.unet.config.sample_size)
+        return self.channels, size, size
+
     @cached_property
     def h_shape(self) -> tuple[int, int, int]:
         """``(K, s, s)`` of h, found by one pass over zeros."""
-        size = int(self.unet.config.sample_size)
-        x = torch.zeros(1, self.channels, size, size, device=self.device, dtype=self.unet.dtype)
+        x = torch.zeros(1, *self.x_shape, device=self.device, dtype=self.unet.dtype)
         with torch.no_grad():
             _, k, height, width = self.encode(x, 0).h.shape
         return k, height, width

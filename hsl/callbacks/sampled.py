@@ -44,9 +44,7 @@ def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
         made: list[dict[str, Tensor]] = []
         pieces = list(in_pieces(len(rows), batch))
         for piece in track(pieces, "sampling", len(pieces)):
-            size = int(backbone.unet.config.sample_size)
-            shape = (len(rows[piece]), backbone.channels, size, size)
-            like = torch.zeros(shape, device=backbone.device)
+            like = torch.zeros(len(rows[piece]), *backbone.x_shape, device=backbone.device)
             x_T = SeededNoise(seeds[rows[piece]]).x_T(like)
             images = backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1)
             made += [{"image": i, "x_T": x} for i, x in zip(images, x_T, strict=True)]

@@ -91,8 +91,7 @@ class Boundary(Direction):
 
     def check(self, backbone: Backbone) -> None:
         super().check(backbone)
-        size = int(backbone.unet.config.sample_size)
-        wanted = (backbone.channels, size, size)
+        wanted = backbone.x_shape
         shape = tuple(self.normals["x"].shape[1:]) if "x" in self.normals else wanted
         if shape != wanted:
             raise HslError(

@@ -70,7 +70,8 @@ def latents(
         rows = slice(start, start + batch)
         noise = SeededNoise(source.numbers[rows])
         if source.images is None:
-            x = noise.x_T(_like(backbone, len(noise.index)))
+            like = torch.zeros(len(noise.index), *backbone.x_shape, device=backbone.device)
+            x = noise.x_T(like)
         else:
             x_0 = backbone.x_0(source.images[rows].to(backbone.device))
             x = last(invert(backbone, x_0, inversion, refine=1))
@@ -79,8 +80,3 @@ def latents(
             steps = reverse(backbone, x, grid, eta=eta, noise=noise)
             ends.append(backbone.image(last(steps)).clamp(-1, 1).cpu())
     return Latents(torch.cat(begins), torch.cat(ends[1:] or ends))
-
-
-def _like(backbone: Backbone, n: int) -> Tensor:
-    size = int(backbone.unet.config.sample_size)
-    return torch.zeros(n, backbone.channels, size, size, device=backbone.device)

@@ -360,8 +360,7 @@ class Asyrp(Method):
         """The `Shift` of a kind of direction, for the timesteps that may be edited."""
         if kind not in KINDS:
             raise HslError(f"direction {kind!r}: want one of {', '.join(KINDS)}")
-        size = int(self.backbone.unet.config.sample_size)
-        shape = self.backbone.h_shape if kind != "eps" else (self.backbone.channels, size, size)
+        shape = self.backbone.x_shape if kind == "eps" else self.backbone.h_shape
         t_edit, t_start = self.t_edit or 0, self.grid[-1] if self.t_start is None else self.t_start
         timesteps = None if kind == "global" else [t for t in self.grid if t_edit <= t <= t_start]
         rows = () if timesteps is None else (len(timesteps),)

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
+from hsl import ranks
 from hsl.backbones import PLAIN, Speed, Tap
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
 from hsl.directions import Boundary, Space, build
@@ -228,11 +229,7 @@ class Linear(Method):
         Raises:
             HslError: there is none.
         """
-        gathered: list[Any] = [samples]
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            gathered = [None] * torch.distributed.get_world_size()
-            torch.distributed.all_gather_object(gathered, samples)
-        unique = {sample.index: sample for part in gathered for sample in part}
+        unique = {sample.index: sample for part in ranks.everyones(samples) for sample in part}
         if not unique:
             raise HslError("no images: is the data set empty?")
         return [unique[index] for index in sorted(unique)]
@@ -298,8 +295,7 @@ class Linear(Method):
         boundary.scales[space].data[row] = float(gap) if self.unit == "gap" else 1.0
 
     def _blank(self) -> Boundary:
-        n, size = len(self.timesteps), int(self.backbone.unet.config.sample_size)
-        shapes = {"x": (self.backbone.channels, size, size), "h": self.backbone.h_shape}
+        n, shapes = len(self.timesteps), {"x": self.backbone.x_shape, "h": self.backbone.h_shape}
         x, h = (torch.zeros(n, *shapes[s]) if s in self.spaces else None for s in ("x", "h"))
         return Boundary(x, h, self.timesteps, self.t)
 
