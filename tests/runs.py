@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import lightning as L
 import torch
@@ -18,6 +18,23 @@ from hsl.methods.asyrp import Asyrp
 from tiny import backbone
 
 TESTS = Path(__file__).resolve().parent
+
+
+class Place(NamedTuple):
+    """Where runs of ``hsl.train`` are, their backbone, and options that keep them small."""
+
+    root: Path
+    backbone: str
+    small: dict[str, object]
+
+    @property
+    def runs(self) -> Path:
+        return self.root / "runs"
+
+    def arguments(self, verb: str, name: str, **changed: object) -> list[str]:
+        options = self.small | {"model.init_args.backbone": self.backbone, "runs": self.runs}
+        options |= {"name": name} | changed
+        return [verb, *(f"--{key}={value}" for key, value in options.items())]
 
 
 def saved_backbone(folder: Path, seed: int = 0) -> str:

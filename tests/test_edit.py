@@ -18,17 +18,14 @@ from hsl.errors import HslError
 from hsl.process import reverse
 from runs import saved_backbone
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     return made_place(tmp_path_factory.mktemp("edit"))
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch) -> None:
-    monkeypatch.setenv("HSL_PROGRESS", "0")
 
 
 def test_seeds(place: Place, capsys) -> None:

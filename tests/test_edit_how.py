@@ -17,6 +17,8 @@ from hsl.process import Edit, SeededNoise, invert, last, reverse
 from hsl.profile import Profile, write_tables
 from hsl.records import sample
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 TWO = 2.1 / 127.5  # levels of 255: files hold 8 bits
 
 
@@ -33,11 +35,6 @@ def net(place: Place) -> Backbone:
 @pytest.fixture(scope="module")
 def borders(place: Place) -> dict[str, str]:
     return made_borders(place)
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch) -> None:
-    monkeypatch.setenv("HSL_PROGRESS", "0")
 
 
 @pytest.fixture

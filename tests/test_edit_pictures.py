@@ -7,15 +7,12 @@ from edits import Place, made_place
 from hsl.data.images import load_images, save_image
 from hsl.edit import pictures
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     return made_place(tmp_path_factory.mktemp("edit"))
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch) -> None:
-    monkeypatch.setenv("HSL_PROGRESS", "0")
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from hsl.edit import sources, texts
 from hsl.errors import HslError
 from hsl.process import invert
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 TWO = 2.1 / 127.5  # levels of 255: sums over batches of other sizes differ in their last bits
 
 
@@ -21,11 +23,6 @@ def place(tmp_path_factory) -> Place:
 @pytest.fixture(scope="module")
 def borders(place: Place) -> dict[str, str]:
     return made_borders(place)
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch) -> None:
-    monkeypatch.setenv("HSL_PROGRESS", "0")
 
 
 def test_each_strength_is_that_edit(place: Place, monkeypatch) -> None:

@@ -10,7 +10,6 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -22,7 +21,7 @@ from hsl.callbacks.checkpoints import _prepare
 from hsl.data.items import Order
 from hsl.directions import Direction
 from hsl.store import Store
-from runs import TESTS, faces, saved_backbone
+from runs import TESTS, Place, faces, saved_backbone
 
 #: Four batches of two or one images in each of three epochs, of two steps each.
 SMALL = {
@@ -46,26 +45,10 @@ SMALL = {
 BATCHES = 4
 
 
-class Place(NamedTuple):
-    """Where a module's runs are."""
-
-    root: Path
-    backbone: str
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    def arguments(self, name: str, **changed: object) -> list[str]:
-        options = SMALL | {"model.init_args.backbone": self.backbone, "runs": self.runs}
-        options |= {"name": name} | changed
-        return ["fit", *(f"--{key}={value}" for key, value in options.items())]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     root = tmp_path_factory.mktemp("resume")
-    return Place(root, saved_backbone(root / "backbone"))
+    return Place(root, saved_backbone(root / "backbone"), SMALL)
 
 
 def run(place: Place, *runs: tuple[list[str], object]) -> list[int]:
@@ -89,11 +72,11 @@ def run(place: Place, *runs: tuple[list[str], object]) -> list[int]:
 @pytest.fixture(scope="module")
 def alone(place: Place) -> Path:
     """The folder of a run that was left alone, beside that of one that was killed twice."""
-    arguments = place.arguments("often")
+    arguments = place.arguments("fit", "often")
     later = [*arguments, "--resume"]
     statuses = run(
         place,
-        (place.arguments("alone"), None),
+        (place.arguments("fit", "alone"), None),
         (arguments, MOMENTS["within the second epoch"]),
         (later, MOMENTS["while a checkpoint is written"]),
         (later, None),
@@ -158,9 +141,9 @@ def test_killed_and_resumed(place: Place, alone: Path) -> None:
 def test_killed_at_each_moment(place: Place, alone: Path) -> None:
     runs: list[tuple[list[str], object]] = []
     for i, moment in enumerate(MOMENTS.values()):
-        arguments = place.arguments(f"moment {i}")
+        arguments = place.arguments("fit", f"moment {i}")
         runs += [(arguments, moment), ([*arguments, "--resume"], None)]
-    *statuses, again = run(place, *runs, ([*place.arguments("alone"), "--resume"], None))
+    *statuses, again = run(place, *runs, ([*place.arguments("fit", "alone"), "--resume"], None))
     assert again == 0  # a complete run is left as it is
     for i, moment in enumerate(MOMENTS):
         assert statuses[2 * i : 2 * i + 2] == [KILLED, 0], moment
@@ -174,7 +157,7 @@ def test_killed_at_random_times(place: Place, alone: Path, changed: dict) -> Non
     next checkpoint does not get on, so that the times grow."""
     name, cached = f"random {len(changed)}", {"model.init_args.cache": place.root / "cache"}
     generator = random.Random(len(changed))
-    arguments = place.arguments(name, **changed, **(cached if changed else {}))
+    arguments = place.arguments("fit", name, **changed, **(cached if changed else {}))
     later = [*arguments, "--resume"]
     times = [generator.uniform(1.0, 2.0 + i) for i in range(6)]
     begun = (arguments, MOMENTS["before the first checkpoint"])
@@ -192,7 +175,9 @@ def test_several_attributes_and_other_directions(place: Place, direction: str) -
         "data.init_args.where": "{validation: {Smiling: 0}, test: {Smiling: 0}}",
         "checkpoints.every_n_batches": 3,
     }
-    alone, killed = (place.arguments(f"{direction} {n}", **options) for n in ("alone", "killed"))
+    alone, killed = (
+        place.arguments("fit", f"{direction} {n}", **options) for n in ("alone", "killed")
+    )
     later = [*killed, "--resume"]
     assert run(place, (alone, None), (killed, f"{STEP}:5"), (later, f"{STEP}:4"), (later, None)) \
         == [0, KILLED, KILLED, 0]  # fmt: skip
@@ -279,20 +264,22 @@ def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
     shutil.copytree(alone, unfinished)
     (unfinished / "checkpoints" / "final.ckpt").rename(unfinished / "checkpoints" / "last.ckpt")
     before = contents(place.runs)
-    line = refused(place, [*place.arguments("nowhere"), "--resume"], capsys)
+    line = refused(place, [*place.arguments("fit", "nowhere"), "--resume"], capsys)
     assert "nowhere" in line and "without --resume" in line
-    changed = place.arguments("unfinished", **{"model.init_args.steps": 6, "seed_everything": 1})
+    changed = place.arguments(
+        "fit", "unfinished", **{"model.init_args.steps": 6, "seed_everything": 1}
+    )
     line = refused(place, [*changed, "--resume"], capsys)
     assert "model.init_args.steps was 4, is 6" in line and "seed_everything was 0, is 1" in line
-    nameless = [a for a in place.arguments("x") if not a.startswith("--name")]
+    nameless = [a for a in place.arguments("fit", "x") if not a.startswith("--name")]
     assert "--name" in refused(place, [*nameless, "--resume"], capsys)
-    arguments = [*place.arguments("unfinished"), "--resume"]
+    arguments = [*place.arguments("fit", "unfinished"), "--resume"]
     cached = [*arguments, "--model.init_args.cache=elsewhere"]
     assert "cache was None, is 'elsewhere'" in refused(place, cached, capsys)
     test = ["test", *arguments[1:]]
     assert "give it to fit" in refused(place, test, capsys)
     assert contents(place.runs) == before
-    own = place.arguments("alone", ckpt_path=alone / "checkpoints" / "final.ckpt")
+    own = place.arguments("fit", "alone", ckpt_path=alone / "checkpoints" / "final.ckpt")
     assert "another --name" in refused(place, own, capsys)
     shutil.move(unfinished / "checkpoints", place.root / "checkpoints")  # as before the first
     other = f"--ckpt_path={alone / 'checkpoints' / 'final.ckpt'}"
@@ -311,7 +298,7 @@ def test_a_checkpoint_to_begin_with(place: Place, alone: Path) -> None:
     that again, and later goes on from its own."""
     other = alone / "checkpoints" / "final.ckpt"
     options = {"ckpt_path": other, "trainer.max_epochs": 5}
-    unkilled, killed = (place.arguments(f"warm {n}", **options) for n in ("alone", "killed"))
+    unkilled, killed = (place.arguments("fit", f"warm {n}", **options) for n in ("alone", "killed"))
     later = [*killed, "--resume"]
     before, within = f"{STEP}:1", f"{STEP}:{BATCHES + 2}"
     assert run(place, (unkilled, None), (killed, before)) == [0, KILLED]
@@ -325,7 +312,7 @@ def test_other_verbs_leave_a_fit_as_it_is(place: Place, alone: Path, capsys) -> 
     shutil.copytree(alone, folder)
     before = {name: (folder / name).read_bytes() for name in names}
     checkpoint = folder / "checkpoints" / "final.ckpt"
-    fit = place.arguments("tested", **{"model.init_args.steps": 6})
+    fit = place.arguments("fit", "tested", **{"model.init_args.steps": 6})
     os.environ["HSL_RUN"] = ""
     assert train.main(["test", *fit[1:], f"--ckpt_path={checkpoint}"]) == 0
     assert {name: (folder / name).read_bytes() for name in names} == before
@@ -341,7 +328,7 @@ def test_runs_of_a_job(place: Place, alone: Path, capsys, monkeypatch) -> None:
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "7")
     shutil.copytree(alone, place.runs / "torchrun-7")
     before = contents(place.runs)
-    nameless = [a for a in place.arguments("") if not a.startswith("--name")]
+    nameless = [a for a in place.arguments("fit", "") if not a.startswith("--name")]
     assert "give --name" in refused(place, nameless, capsys)
     for variable in ("TORCHELASTIC_RESTART_COUNT", "SLURM_RESTART_COUNT"):
         with monkeypatch.context() as patch:
@@ -356,7 +343,7 @@ def test_an_error_late_in_training_leaves_its_checkpoint(place: Place, capsys, m
     def fail(*_: object) -> None:
         raise OSError("No space left on device")
 
-    arguments = place.arguments("late")
+    arguments = place.arguments("fit", "late")
     with monkeypatch.context() as patch:
         patch.setattr("hsl.callbacks.Strength.on_train_end", fail)
         os.environ["HSL_RUN"] = ""

@@ -19,6 +19,8 @@ from hsl.profile import Profile, measure, read_tables, write_tables
 from hsl.study import accuracy_curve, diffused, inverted, main, sampled
 from runs import faces, saved_backbone, saved_latent_backbone
 
+pytestmark = pytest.mark.usefixtures("quiet")
+
 GRID = [0, 199, 399, 599, 799, 999]
 SMALL = {"data.init_args.size": 8, "data.init_args.train": 12, "images": 10, "steps": 6,
          "device": "cpu"}  # fmt: skip
@@ -27,11 +29,6 @@ SMALL = {"data.init_args.size": 8, "data.init_args.train": 12, "images": 10, "st
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory) -> str:
     return saved_backbone(tmp_path_factory.mktemp("backbone"))
-
-
-@pytest.fixture(autouse=True)
-def quiet(monkeypatch) -> None:
-    monkeypatch.setenv("HSL_PROGRESS", "0")
 
 
 def arguments(folder: str, out: Path, **changed: object) -> list[str]:

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 import torch
@@ -20,7 +19,7 @@ from hsl.backbones import load
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import Direction
 from hsl.store import Store
-from runs import saved_backbone
+from runs import Place, saved_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
@@ -42,26 +41,10 @@ SMALL = {
 }
 
 
-class Place(NamedTuple):
-    """Where a module's runs are."""
-
-    root: Path
-    backbone: str
-
-    @property
-    def runs(self) -> Path:
-        return self.root / "runs"
-
-    def arguments(self, verb: str, name: str, **changed: object) -> list[str]:
-        options = SMALL | {"model.init_args.backbone": self.backbone, "runs": self.runs}
-        options |= {"name": name} | changed
-        return [verb, *(f"--{key}={value}" for key, value in options.items())]
-
-
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Place:
     root = tmp_path_factory.mktemp("train")
-    return Place(root, saved_backbone(root / "backbone"))
+    return Place(root, saved_backbone(root / "backbone"), SMALL)
 
 
 @pytest.fixture(autouse=True, scope="module")

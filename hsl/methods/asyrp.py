@@ -373,7 +373,7 @@ class Asyrp(Method):
         features ``[B, E]``."""
         edited = self._longest_grid
         grid = [t for t in self.grid if t >= edited[0]]
-        parts = ("P_t", self.backbone.key, *self._path, edited, self.clip_key)
+        parts = ("P_t", *self._path("P_t"), edited, self.clip_key)
 
         def compute(rows: list[int]) -> list[dict[str, Tensor]]:
             some = images[rows]

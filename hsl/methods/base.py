@@ -163,17 +163,12 @@ class Method(L.LightningModule):
         return torch.stack([record[what] for record in records]).to(images.device)
 
     def _keys(self, what: str, images: Tensor) -> list[str]:
-        parts = (
-            self.backbone.key,
-            *(self._path if what != "x_T" else (self.inversion_grid, self.refine)),
-        )
-        return [key_of(what, *parts, image) for image in images]
+        return [key_of(what, *self._path(what), image) for image in images]
 
-    @property
-    def _path(self) -> tuple[Any, ...]:
-        """What an unedited trajectory depends on besides the backbone and the image."""
-        other = () if self.inversion_grid == self.grid else (self.inversion_grid,)
-        return (self.grid, self.refine, *other)
+    def _path(self, what: str) -> list[Any]:
+        """What x_T, or what comes of it unedited, depends on besides the image."""
+        upwards = [self.backbone.key, self.inversion_grid, self.refine]
+        return upwards if what == "x_T" else [*upwards, self.grid]
 
     def know_x_T(self, images: Tensor, x_T: Tensor) -> None:
         """Cache the latents ``[B, C, s, s]`` that images ``[B, 3, S, S]`` were sampled from, so
