@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from hsl.errors import HslError
-from hsl.report import replacing
+from hsl.files import replacing
 
 _DOWNLOAD = "fetch it anew"
 

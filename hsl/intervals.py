@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hsl.errors import HslError
-from hsl.report import replacing
+from hsl.files import replacing
 
 #: Kwon et al.: LPIPS(x_0, P at t_edit) = 0.33 x the cosine of the texts, and
 #: LPIPS(x_0, x at t_boost) = 1.2, both with the AlexNet LPIPS at 256 pixels.

@@ -14,10 +14,10 @@ from torch import Tensor
 from hsl.backbones import Backbone
 from hsl.directions import Direction, PerImage, build, provenance
 from hsl.errors import HslError
+from hsl.files import replacing
 from hsl.injection import Edit
 from hsl.process import Noise, SeededNoise, last, reverse
 from hsl.progress import track
-from hsl.report import replacing
 
 _FORMAT = 1
 

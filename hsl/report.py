@@ -8,10 +8,7 @@ import csv
 import io
 import json
 import math
-import os
-import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +16,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hsl.files import replacing
+
 Row = Mapping[str, Any]
 _CI = "_ci"
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[Path]:
-    """Write to the path this yields; it becomes ``path`` when the block ends, and disappears when
-    the block fails. Missing folders are made. The temporary name keeps the suffix, as some
-    writers choose their format by it."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{target.stem}.{secrets.token_hex(6)}{target.suffix}")
-    try:
-        yield temporary
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, data: Mapping[str, Any]) -> None:

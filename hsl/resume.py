@@ -13,7 +13,7 @@ from typing import Any, Literal
 import yaml
 
 from hsl.errors import HslError
-from hsl.report import replacing
+from hsl.files import is_temporary, replacing
 
 Progress = Literal["nothing", "training", "fitted", "done"]
 LAST, FITTED, FINAL = (f"checkpoints/{name}.ckpt" for name in ("last", "fitted", "final"))
@@ -24,7 +24,6 @@ _FREE = re.compile(
 )
 #: Where it lies may differ, but not whether there is one: without, images are computed again.
 _CACHE = "model.init_args.cache"
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{12}\.\w+")
 
 
 def progress(folder: Path) -> Progress:
@@ -68,7 +67,7 @@ def require_alike(folder: Path, config: str, anew: bool = False) -> None:
 def sweep(folder: Path, anew: bool) -> None:
     """Remove what a killed run was writing; ``anew`` also the checkpoints of an earlier run."""
     for path in folder.rglob(".*"):
-        if _TEMPORARY.fullmatch(path.name):
+        if is_temporary(path.name):
             path.unlink(missing_ok=True)
     # SLURM's requeueing saves in the middle of a step, from which no run could go on alike
     unused = list(folder.glob("hpc_ckpt_*.ckpt"))

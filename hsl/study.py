@@ -27,10 +27,11 @@ from hsl.data.items import collate
 from hsl.data.options import data_module
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
+from hsl.files import replacing
 from hsl.latents import LEVEL, class_distances, expected_cosine, summary
 from hsl.process import SeededNoise, invert, reverse
 from hsl.progress import track
-from hsl.report import print_table, replacing, write_csv
+from hsl.report import print_table, write_csv
 from hsl.types import Batch
 
 EXAMPLE = """examples:

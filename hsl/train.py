@@ -33,8 +33,8 @@ from hsl.callbacks.checkpoints import Checkpoints, FitLoop, WholeFiles
 from hsl.callbacks.common import run_folder
 from hsl.data.toyfaces import ATTRIBUTES
 from hsl.errors import HslError
+from hsl.files import replacing
 from hsl.methods.base import Method
-from hsl.report import replacing
 from hsl.types import attribute_and_value
 
 #: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few

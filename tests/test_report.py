@@ -9,7 +9,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from hsl.report import figure, figure_rows, markdown, print_table, replacing, write_csv, write_json
+from hsl.files import replacing
+from hsl.report import figure, figure_rows, markdown, print_table, write_csv, write_json
 
 ROWS = [
     {"method": "asyrp", "effect": 0.93, "effect_ci": (0.88, 0.97), "images": 64},

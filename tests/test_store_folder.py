@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsl.report import replacing
+from hsl.files import replacing
 from hsl.store import Store, key_of
 from hsl.store.__main__ import main
 from hsl.store.folder import ABANDONED, damage, leftovers, records

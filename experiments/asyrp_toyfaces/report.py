@@ -16,8 +16,9 @@ from hsl.data.toyfaces import ToyFaces
 from hsl.data.toyfaces.factors import counterfactual
 from hsl.data.toyfaces.renderer import render
 from hsl.directions import Direction, commit
+from hsl.files import replacing
 from hsl.process import Edit, SeededNoise, invert, last, reverse
-from hsl.report import markdown, replacing, write_csv
+from hsl.report import markdown, write_csv
 from hsl.types import attribute_and_value
 
 HERE = Path(__file__).parent

@@ -21,7 +21,8 @@ from kinds import kinds
 from report import LEAKAGE, report
 
 from hsl import train
-from hsl.report import markdown, replacing, write_json
+from hsl.files import replacing
+from hsl.report import markdown, write_json
 
 HERE = Path(__file__).parent
 OUT = Path("runs/asyrp")

@@ -25,13 +25,14 @@ from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import Boundary, Space, commit
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.perceptual import PerceptualDistance
+from hsl.files import replacing
 from hsl.intervals import mixing_step
 from hsl.methods.features import Sample
 from hsl.methods.linear import Linear
 from hsl.metrics import AttributeChange, CounterfactualError
 from hsl.process import SeededNoise, last, reverse
 from hsl.progress import track
-from hsl.report import markdown, replacing, write_csv, write_json
+from hsl.report import markdown, write_csv, write_json
 from hsl.solvers import SVM, Encoding, MeanDifference, Solver
 from hsl.types import Batch
 

@@ -28,8 +28,9 @@ from hsl.backbones.eps_error import (
 from hsl.backbones.original import meta_unet
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import commit
+from hsl.files import replacing
 from hsl.progress import track
-from hsl.report import markdown, replacing
+from hsl.report import markdown
 
 HERE = Path(__file__).parent
 #: Run in a process of its own: how far its memory rises above what the imports take.

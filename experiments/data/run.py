@@ -21,9 +21,10 @@ from PIL import Image
 from hsl.backbones import load
 from hsl.data.folder import ImagesDataModule
 from hsl.data.toyfaces import ToyFaces
+from hsl.files import replacing
 from hsl.process import invert, last
 from hsl.progress import track
-from hsl.report import markdown, replacing
+from hsl.report import markdown
 
 SIDE = 256
 TEXT = """# Reading images

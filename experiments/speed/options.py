@@ -14,7 +14,8 @@ import torch
 
 from hsl.backbones import PLAIN, Backbone, Bottleneck, Speed, load
 from hsl.directions import commit
-from hsl.report import markdown, replacing
+from hsl.files import replacing
+from hsl.report import markdown
 
 TEXT = """# Options of speed
 

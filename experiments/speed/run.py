@@ -28,9 +28,10 @@ from hsl.backbones import PRESETS, Backbone, load
 from hsl.backbones.architecture import config
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import Direction, commit
+from hsl.files import replacing
 from hsl.methods.asyrp import Asyrp
 from hsl.process import SeededNoise, last, reverse
-from hsl.report import markdown, replacing
+from hsl.report import markdown
 from hsl.schedule import Schedule
 from hsl.store import Store
 from hsl.types import Batch

@@ -21,7 +21,8 @@ from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from hsl.report import markdown, replacing
+from hsl.files import replacing
+from hsl.report import markdown
 from hsl.solvers import SVM, combine, gram
 
 T = TypeVar("T")

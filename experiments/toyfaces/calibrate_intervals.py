@@ -18,9 +18,9 @@ from hsl.backbones import load
 from hsl.data.toyfaces import SEEN, WORLDS, counterfactual, labels, render, sample
 from hsl.data.toyfaces.factors import COLUMN
 from hsl.encoders.perceptual import PerceptualDistance
+from hsl.files import replacing
 from hsl.intervals import EDIT_THRESHOLD, TOYFACES_BOOST_THRESHOLD, TOYFACES_EDIT_THRESHOLD
 from hsl.profile import measure
-from hsl.report import replacing
 
 T_BOOST = 167
 

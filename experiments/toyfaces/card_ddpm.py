@@ -25,10 +25,11 @@ from hsl.data.images import save_image
 from hsl.data.toyfaces import SEEN, WORLDS, labels, render, sample
 from hsl.data.toyfaces.factors import COLUMN
 from hsl.encoders.attributes import AttributeClassifier
+from hsl.files import replacing
 from hsl.metrics import Reconstruction, bootstrap
 from hsl.process import SeededNoise, invert, last, reverse
 from hsl.progress import track
-from hsl.report import figure, markdown, replacing, write_json
+from hsl.report import figure, markdown, write_json
 
 PROBED = ("Male", "Young", "Smiling", "Eyeglasses", "Wearing_Hat", "Bald")
 PROBE_STEPS = (100, 250, 400, 550, 700, 850, 999)

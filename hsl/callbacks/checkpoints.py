@@ -17,10 +17,10 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from hsl.callbacks.common import method_of, run_folder
 from hsl.data.items import DataModule, Order
 from hsl.errors import HslError
+from hsl.files import replacing
 from hsl.methods.base import Method
 from hsl.progress import track
 from hsl.ranks import everyones
-from hsl.report import replacing
 from hsl.resume import LAST
 
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.files import replacing
 from hsl.progress import track
-from hsl.report import replacing
 from hsl.types import attribute_and_value
 
 

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from hsl.callbacks.common import run_folder
 from hsl.directions import Space
 from hsl.errors import HslError
+from hsl.files import replacing
 from hsl.intervals import mixing_step
 from hsl.methods.linear import Linear
 from hsl.progress import track
-from hsl.report import print_table, replacing, write_csv
+from hsl.report import print_table, write_csv
 from hsl.solvers import Figures
 
 

@@ -12,7 +12,8 @@ from hsl.data.items import DataModule
 from hsl.data.module import SourceDataModule
 from hsl.data.options import data_module
 from hsl.errors import HslError
-from hsl.report import print_table, replacing, write_csv
+from hsl.files import replacing
+from hsl.report import print_table, write_csv
 
 EXAMPLE = """examples:
   python -m hsl.data describe --config configs/data/toyfaces.yaml

@@ -14,7 +14,7 @@ from torch import Tensor
 from hsl.data.files import image_files
 from hsl.data.transforms import Transform
 from hsl.errors import HslError
-from hsl.report import replacing
+from hsl.files import replacing
 
 #: What is decoded, whatever a file's name says. Pillow knows formats that start other programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")

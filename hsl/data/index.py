@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from hsl.data.images import Undecodable, decode
-from hsl.report import replacing
+from hsl.files import replacing
 from hsl.store import key_of
 
 _VERSION = 1  # of what an entry says: another one makes all entries anew

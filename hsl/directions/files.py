@@ -14,7 +14,7 @@ from hsl.backbones import Backbone
 from hsl.directions import released
 from hsl.directions.released import D, Make
 from hsl.errors import HslError
-from hsl.report import replacing
+from hsl.files import replacing
 
 _FORMAT = 1
 

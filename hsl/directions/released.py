@@ -10,7 +10,7 @@ from torch import Tensor
 
 from hsl import checkpoints
 from hsl.errors import HslError
-from hsl.report import replacing
+from hsl.files import replacing
 
 _NAME = re.compile(r"(?P<name>.+)_LC_.+_t\d+_ninv\d+_ngen(?P<steps>\d+)_\d+\.pth")
 D = TypeVar("D")

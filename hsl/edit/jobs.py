@@ -18,9 +18,9 @@ from hsl.edit.sources import Latents, Source, latents, read
 from hsl.edit.sweep import sweep
 from hsl.errors import HslError
 from hsl.explicit import mean_delta_h
+from hsl.files import replacing
 from hsl.injection import SHARES
 from hsl.records import SampleRecord, sample
-from hsl.report import replacing
 
 
 @torch.no_grad()

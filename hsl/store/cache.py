@@ -2,17 +2,16 @@
 
 import hashlib
 import json
-import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hsl.report import replacing
+from hsl.files import replacing
+from hsl.tensors import checksum, raw
 
 Record = dict[str, Tensor]
 Compute = Callable[[list[int]], list[Record]]
@@ -25,20 +24,11 @@ def key_of(*parts: Any) -> str:
     for part in parts:
         if isinstance(part, Tensor):
             digest.update(f"{tuple(part.shape)} {part.dtype}".encode())
-            digest.update(_bytes(part))
+            digest.update(raw(part))
         else:
             digest.update(json.dumps(part, sort_keys=True).encode())
         digest.update(b"|")
     return digest.hexdigest()[:32]
-
-
-def checksum(record: Mapping[str, Tensor]) -> int:
-    """CRC-32 of a record's names, shapes, types and values."""
-    total = 0
-    for name, tensor in sorted(record.items()):
-        total = zlib.crc32(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode(), total)
-        total = zlib.crc32(_bytes(tensor), total)
-    return total
 
 
 class Store:
@@ -143,9 +133,3 @@ class Store:
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.safetensors"
-
-
-def _bytes(tensor: Tensor) -> bytes:
-    """A tensor's values; by way of uint8, since numpy has no bfloat16."""
-    raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return bytes(raw.numpy().tobytes())

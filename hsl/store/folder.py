@@ -3,20 +3,17 @@
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
 from hsl.errors import HslError
-from hsl.store.cache import checksum
+from hsl.files import is_temporary
+from hsl.tensors import checksum
 
 _RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
-#: Our temporary name, and that under which safetensors writes before.
-_TEMPORARY = re.compile(
-    r"([0-9a-f]{2})/\.(\1[0-9a-f]{30}\.[0-9a-f]{12}\.safetensors|tmp[0-9A-Za-z]{6})"
-)
 #: What a damaged file, header or entry of the header raises.
 _UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
 #: Seconds after which a temporary file is no longer being written: its writer was killed.
@@ -45,7 +42,7 @@ def records(folder: Path) -> list[Entry]:
     Raises:
         HslError: there is no such folder.
     """
-    found = [entry._replace(about=_about(entry.path)) for entry in _files(folder, _RECORD)]
+    found = [entry._replace(about=_about(entry.path)) for entry in _files(folder, _is_record)]
     return sorted(found, key=lambda entry: -entry.age)
 
 
@@ -55,7 +52,7 @@ def leftovers(folder: Path) -> list[Entry]:
     Raises:
         HslError: there is no such folder.
     """
-    return [entry for entry in _files(folder, _TEMPORARY) if entry.age > ABANDONED]
+    return [entry for entry in _files(folder, _is_leftover) if entry.age > ABANDONED]
 
 
 def damage(path: Path) -> str | None:
@@ -85,18 +82,27 @@ def surplus(entries: list[Entry], most: float) -> list[Entry]:
     return found
 
 
-def _files(folder: Path, name: re.Pattern[str]) -> Iterator[Entry]:
-    """The files of that name: nothing else in the folder is touched."""
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
+    """The files of such names: nothing else in the folder is touched."""
     if not folder.is_dir():
         raise HslError(f"{folder}: no such folder; give the one that was a method's cache")
     now = time.time()
     for path in folder.glob("??/*"):
-        if name.fullmatch(path.relative_to(folder).as_posix()):
+        if wanted(path.relative_to(folder).as_posix()):
             try:
                 status = path.stat()
             except FileNotFoundError:  # pruned meanwhile by another process
                 continue
             yield Entry(path, status.st_size, now - status.st_mtime, None)
+
+
+def _is_record(name: str) -> bool:
+    return _RECORD.fullmatch(name) is not None
+
+
+def _is_leftover(name: str) -> bool:
+    folder, _, file = name.partition("/")
+    return re.fullmatch("[0-9a-f]{2}", folder) is not None and is_temporary(file)
 
 
 def _about(path: Path) -> dict[str, Any] | None:

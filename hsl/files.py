@@ -1,0 +1,268 @@
+"""Files as a user gives them and as hsl writes them: regular ones are read, and each that is
+written appears whole or not at all.
+
+A reader never waits (on a named pipe, a socket, a device); a writer says which path could not be
+written, and what to do. Tensors in files: `hsl.tensors`.
+"""
+
+import errno
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+from hsl.errors import HslError
+
+#: Files that are being written: ours, ours of older versions, and those of safetensors.
+_TEMPORARY = re.compile(
+    r"\.hsl-[0-9a-f]{12}(\.\w+)?|\..+\.[0-9a-f]{12}\.\w+|\.tmp[0-9A-Za-z]{6}", re.ASCII
+)
+_SUFFIX = re.compile(r"\.\w{1,15}", re.ASCII)
+_ELSEWHERE = "give another path"
+#: What is wrong, and what to do, by the number that the system gives.
+_ADVICE = {
+    errno.ENOSPC: "the disk is full; make room, or write elsewhere",
+    errno.EDQUOT: "your share of the disk is used up; make room, or write elsewhere",
+    errno.EFBIG: "larger than a file may be here; write elsewhere",
+    errno.EACCES: f"no permission to write here; {_ELSEWHERE}",
+    errno.EPERM: f"no permission to write here; {_ELSEWHERE}",
+    errno.EROFS: f"this file system is read-only; {_ELSEWHERE}",
+    errno.ENAMETOOLONG: "the name is too long for this file system; give a shorter one",
+    errno.ENOTDIR: f"a part of this path is a file, not a folder; {_ELSEWHERE}",
+    errno.EISDIR: "is a folder; give the name of a file",
+    errno.EIO: "the disk reports an error; write elsewhere",
+    errno.EMFILE: "too many files are open; raise the limit (ulimit -n)",
+}
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Write to the path this yields; it becomes ``path`` when the block ends, and disappears when
+    the block fails. Missing folders are made. The temporary name, in the same folder, is short
+    whatever the length of ``path``'s, and keeps the suffix, as some writers choose their format
+    by it. The file has the mode that the umask gives, whatever its writer asks for.
+
+    Raises:
+        HslError: it cannot be written: a full disk, no permission, a folder of that name, ...
+    """
+    target = require_writable(path)
+    suffix = target.suffix if _SUFFIX.fullmatch(target.suffix) else ""
+    temporary = target.with_name(f".hsl-{secrets.token_hex(6)}{suffix}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        # made here, since a new file's mode is the one way to learn what the umask gives
+        with open(temporary, "xb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        yield temporary
+        if stat.S_IMODE(temporary.stat().st_mode) != mode:
+            temporary.chmod(mode)
+        os.replace(temporary, target)
+    except Exception as error:
+        if (reason := _unwritable(error, temporary)) is None:
+            raise
+        raise HslError(f"{target}: not written: {reason}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that is being written, or was when its writer was
+    killed."""
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def require_writable(path: str | Path) -> Path:
+    """Check, before the work, that a file can be written: its folder is there or can be made, the
+    name fits, and nothing but a file is in its place. Nothing is made or changed.
+
+    Raises:
+        HslError: it cannot.
+    """
+    target = _require_room(Path(path))
+    if (kind := _kind(target)) is not None:
+        raise HslError(f"{target}: is {kind}; give the name of a file to write")
+    return target
+
+
+def require_writable_folder(path: str | Path) -> Path:
+    """Check, before the work, that files can be written into a folder: it is there or can be made.
+    Nothing is made or changed.
+
+    Raises:
+        HslError: they cannot.
+    """
+    folder = _require_room(Path(path))
+    if folder.exists():
+        if not folder.is_dir():
+            raise HslError(f"{folder}: is a file, not a folder; {_ELSEWHERE}")
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise HslError(f"{folder}: {_denied(folder)}")
+    return folder
+
+
+def require_file(path: str | Path, what: str = "a file") -> Path:
+    """The path of a regular file that is there.
+
+    Args:
+        path: as a user gave it.
+        what: is wanted, for messages: "a direction saved by hsl".
+
+    Raises:
+        HslError: no such file, or a folder, named pipe, socket or device.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error, what) from error
+    if not stat.S_ISREG(mode):
+        raise HslError(f"{path}: is {_KINDS.get(stat.S_IFMT(mode), 'no file')}; want {what}")
+    return path
+
+
+def open_regular(path: str | Path, what: str = "a file") -> BinaryIO:
+    """Open a regular file to read its bytes; never waits for the other end of a named pipe.
+
+    Raises:
+        HslError: as `require_file`, or it may not be read.
+    """
+    path = require_file(path, what)
+    try:
+        # a pipe may have come in the file's place
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except OSError as error:
+        raise _unreadable(path, error, what) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise HslError(f"{path}: is no file; want {what}")
+    return os.fdopen(handle, "rb")
+
+
+def read_bytes(path: str | Path, what: str = "a file") -> bytes:
+    """All of a regular file.
+
+    Raises:
+        HslError: as `open_regular`.
+    """
+    with open_regular(path, what) as file:
+        try:
+            return file.read()
+        except OSError as error:
+            raise _unreadable(Path(path), error, what) from error
+
+
+def read_text(path: str | Path, what: str = "a text file", encoding: str = "utf-8") -> str:
+    """All of a regular text file, with Unix line ends.
+
+    Raises:
+        HslError: as `open_regular`, or it is not in ``encoding``.
+    """
+    try:
+        text = read_bytes(path, what).decode(encoding)
+    except UnicodeDecodeError as error:
+        raise HslError(f"{path}: not {encoding} text ({error.reason} at byte {error.start}); "
+                       f"want {what}, saved as UTF-8") from error  # fmt: skip
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _require_room(path: Path) -> Path:
+    """Refuse a path whose folder cannot be made or written to, or whose names do not fit."""
+    if not path.name or "\0" in str(path):
+        if path.is_dir():  # ``.``, ``..`` and the root have no name
+            return path
+        raise HslError(f"{str(path)!r}: no name of a file or folder; {_ELSEWHERE}")
+    try:
+        missing, there = [path.name], path.absolute().parent
+        while not _exists(there):
+            missing.append(there.name)
+            there = there.parent
+        if not there.is_dir():
+            raise HslError(f"{path}: {there} is a file, not a folder; {_ELSEWHERE}")
+        longest = _longest(there)
+        if any(len(os.fsencode(name)) > longest for name in missing):
+            raise HslError(f"{path}: {_ADVICE[errno.ENAMETOOLONG]}")
+        if not os.access(there, os.W_OK | os.X_OK):
+            raise HslError(f"{path}: {_denied(there)}")
+    except OSError as error:
+        raise HslError(f"{path}: {_advice(error)}") from error
+    except UnicodeEncodeError as error:
+        raise HslError(f"{path!a}: this system cannot write such a name; {_ELSEWHERE}") from error
+    return path
+
+
+def _exists(path: Path) -> bool:
+    """Whether there is anything of that name. What lies below a file is not there."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _kind(path: Path) -> str | None:
+    """What is in a file's place, other than a file."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "no file")
+
+
+def _longest(folder: Path) -> int:
+    """How many bytes a name may have in a folder."""
+    try:
+        return os.pathconf(folder, "PC_NAME_MAX")
+    except (OSError, ValueError, AttributeError):  # not on every system
+        return 255
+
+
+def _denied(folder: Path) -> str:
+    """Why a folder that is there cannot be written to."""
+    flags = getattr(os, "statvfs", None)
+    read_only = flags is not None and flags(folder).f_flag & getattr(os, "ST_RDONLY", 0)
+    return _ADVICE[errno.EROFS if read_only else errno.EACCES]
+
+
+def _advice(error: OSError) -> str:
+    said = error.strerror or str(error) or type(error).__name__
+    return _ADVICE.get(error.errno or 0, f"{said}; {_ELSEWHERE}")
+
+
+def _unwritable(error: Exception, temporary: Path) -> str | None:
+    """Why a block of `replacing` could not write, and what to do; None: it failed for another
+    reason."""
+    if isinstance(error, HslError):
+        return None
+    if isinstance(error, OSError):
+        own = error.filename is None or Path(os.fsdecode(error.filename)).parent == temporary.parent
+        own = own or temporary.is_relative_to(os.fsdecode(error.filename))
+        return _advice(error) if own else None
+    text = str(error)
+    if type(error).__name__ == "SafetensorError":
+        found = re.search(r"os error (\d+)", text)
+        return _advice(OSError(int(found[1]), text)) if found else f"{text}; {_ELSEWHERE}"
+    if isinstance(error, RuntimeError) and re.search(r"StreamWriter|unexpected pos", text):
+        before = error.__context__  # torch's writer fails once more while it closes the file
+        if isinstance(before, OSError):
+            return _advice(before)
+        return "its writer failed; see that the disk is not full, or write elsewhere"
+    return None
+
+
+def _unreadable(path: Path, error: OSError | ValueError, what: str) -> HslError:
+    if isinstance(error, FileNotFoundError | NotADirectoryError | ValueError):
+        return HslError(f"{str(path)!a}: no such file; want {what}" if "\0" in str(path) else
+                        f"{path}: no such file; want {what}")  # fmt: skip
+    return HslError(f"{path}: cannot be read ({error.strerror}); want {what}")
