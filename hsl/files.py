@@ -64,6 +64,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
         # made here, since a new file's mode is the one way to learn what the umask gives
         with open(temporary, "xb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        temporary.unlink()  # some writers want a name that is free
         yield temporary
         if stat.S_IMODE(temporary.stat().st_mode) != mode:
             temporary.chmod(mode)
