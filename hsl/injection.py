@@ -185,10 +185,8 @@ def inject(
         needs_d: whether D_t counts; else an asymmetric edit's eps for it is that for P_t, and not
             decoded either.
     """
-    if isinstance(edit.direction, Boundary):  # moves both, h being that of the moved x
-        x = edit.direction.move(x, "x", edit.strength)
-        b = backbone.encode(x, t)
-        edited = b._replace(h=edit.direction.move(b.h, "h", edit.strength))
+    if isinstance(edit.direction, Boundary):
+        x, b, edited = edit.direction.cross(backbone, x, b, t, edit.strength)
         eps = backbone.decode(edited)
         return x, b, eps, eps
     space = edit.direction.space

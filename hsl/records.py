@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from hsl.backbones import Backbone
-from hsl.directions import Direction, PerImage, build, provenance
+from hsl.directions import Boundary, Direction, PerImage, build, provenance
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.injection import Edit
@@ -180,7 +180,10 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
 
     edit = None
     if header["edit"] is not None:
-        direction = build(header["direction"])
+        config = header["direction"]
+        if config["kind"] == Boundary.kind:  # of before there was a choice
+            config = {"h_of": "moved"} | config
+        direction = build(config)
         direction.load_state_dict(part("direction."))
         direction.about = dict(header["about"])
         values: dict[str, Any] = header["edit"] | part("edit.")

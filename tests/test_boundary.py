@@ -1,6 +1,6 @@
 """Crossing a boundary: what the paper says, asserted on every kind of backbone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,8 @@ from torch import Tensor
 
 from hsl.backbones import Backbone, Bottleneck, load
 from hsl.directions import Boundary, Direction, Shift, provenance
+from hsl.edit import find_direction, join, shipped
+from hsl.edit.parts import part as part_of
 from hsl.errors import HslError
 from hsl.process import Edit, SeededNoise, Step, last, predicted_x_0, reverse
 from hsl.schedule import Schedule
@@ -73,8 +75,14 @@ def along(v: Tensor, made: Boundary, space: str) -> Tensor:
     return (v * made.normals[space][1].detach()).sum((1, 2, 3))
 
 
+def h_at(net: Backbone, x: Tensor, t: int = T) -> Tensor:
+    """The h ``[B, K, s, s]`` of x_t."""
+    with torch.no_grad():
+        return net.encode(x, t).h
+
+
 @torch.no_grad()
-def first(net: Backbone, x: Tensor, edit: Edit) -> tuple[Step, Tensor]:
+def first(net: Backbone, x: Tensor, edit: Edit, grid: Sequence[int] = GRID) -> tuple[Step, Tensor]:
     """The edited step, and the h that was decoded in it."""
     seen: list[Tensor] = []
     decode = net.decode
@@ -85,7 +93,7 @@ def first(net: Backbone, x: Tensor, edit: Edit) -> tuple[Step, Tensor]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(net, "decode", spy)
-        step = next(iter(reverse(net, x, GRID, edit)))
+        step = next(iter(reverse(net, x, grid, edit)))
     (h,) = seen
     return step, h
 
@@ -99,7 +107,8 @@ def test_a_crossing_goes_the_distance_asked_in_each_space(net: Backbone, spaces:
     made = boundary(net, spaces=spaces)
     step, h = first(net, x, crossing(made, d))
     moves = {"x": step.x - x, "h": h - step.b.h}
-    assert torch.equal(step.b.h, net.encode(step.x, T).h)  # h is that of the moved x
+    # of x alone h is left to follow; where it has a move of its own, that is from where h was
+    assert torch.equal(step.b.h, h_at(net, x if "h" in spaces else step.x))
     for space, move in moves.items():
         if space not in spaces:
             assert not move.any()
@@ -108,6 +117,65 @@ def test_a_crossing_goes_the_distance_asked_in_each_space(net: Backbone, spaces:
         before = made.distance(x if space == "x" else step.b.h, space)
         after = made.distance(step.x if space == "x" else h, space)
         assert torch.allclose(after - before, d, atol=1e-4)
+
+
+def test_the_h_of_the_moved_x_goes_further(net: Backbone) -> None:
+    """As hsl did before it had a choice: h is taken some of the way by the move in x."""
+    x, d = x_of(net), 10.0
+    made, plain = boundary(net, h_of="moved"), boundary(net)
+    step, h = first(net, x, crossing(made, d))
+    unmoved, _ = first(net, x, crossing(plain, d))
+    assert torch.equal(step.x, unmoved.x) and not torch.equal(step.x_next, unmoved.x_next)
+    behind = h_at(net, step.x)
+    assert torch.equal(step.b.h, behind)
+    assert torch.equal(h, made.move(behind, "h", d))
+    assert (plain.distance(h, "h") - plain.distance(h_at(net, x), "h") - d).abs().min() > 1e-3
+    for spaces in ("x", "h"):  # where one space alone is moved there is nothing to choose
+        alone = (m.at(spaces=[spaces]) for m in (made, plain))
+        ends = [last(reverse(net, x, GRID, crossing(one, d))) for one in alone]
+        assert torch.equal(*ends)
+
+
+def test_another_h_is_refused() -> None:
+    made = boundary(backbone(), h_of="moved")
+    for other in (made * 2, made.at(), made + made, made.without(boundary(backbone(), seed=6))):
+        assert isinstance(other, Boundary) and other.h_of == "moved"
+    with pytest.raises(HslError, match="the h of the moved x, the other does not"):
+        made + boundary(backbone())
+    with pytest.raises(HslError, match="want one of unmoved, moved"):
+        boundary(backbone(), h_of="both")
+
+
+@pytest.mark.parametrize("kept", [(), ("Male", "Young")])
+def test_shipped_boundaries_go_the_distance_asked_and_keep_the_others(
+    kept: tuple[str, ...],
+) -> None:
+    net = load("toyfaces")
+    names = [name for name in shipped("boundaries") if name not in kept]
+    others = [find_direction(name, "boundaries") for name in kept]
+    t = next(iter(find_direction(name, "boundaries") for name in names)).t
+    noise = SeededNoise(torch.arange(4))
+    x = noise.x_T(torch.zeros(4, *net.x_shape))
+    with torch.no_grad():
+        x = last(s for s in reverse(net, x, [0, t, 743, 999]) if s.t > t)
+    h = h_at(net, x, t)
+    for name in names:
+        part = part_of(name, "boundaries", others)
+        made = part.direction
+        assert isinstance(made, Boundary) and made.t == t
+        edit = join([(made, part.strength)], 4, None, None)
+        step, after = first(net, x, edit, [0, t])
+        for space, was, now in (("x", x, step.x), ("h", h, after)):
+            asked = part.strength * made.scales[space].item()
+            went = ((now - was) * made.normals[space][0]).sum((1, 2, 3))
+            assert (went - asked).abs().max() <= 1e-4, (name, space)
+            if not kept:
+                went = made.distance(now, space) - made.distance(was, space)
+                assert (went - asked).abs().max() <= 1e-4, (name, space)
+            for other in others:
+                assert isinstance(other, Boundary)
+                moved = other.distance(now, space) - other.distance(was, space)
+                assert moved.abs().max() <= 1e-4, (name, space)
 
 
 def test_a_crossing_is_one_step(net: Backbone) -> None:

@@ -1,5 +1,6 @@
 """A sample record makes the same images again, bit for bit."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,20 @@ def test_the_edit_is_described(tmp_path: Path) -> None:
     assert (edit.strength, edit.t_edit, edit.t_boost, edit.injection) == (0.7, 120, 100,
                                                                           "asymmetric")  # fmt: skip
     F_T.about = {}
+
+
+def test_an_older_record_of_a_crossing_is_replayed_as_it_was(tmp_path: Path) -> None:
+    """Boundaries had no choice of the h that they move: it was that of the moved x."""
+    edit = EDITS["boundary"]
+    assert edit is not None
+    edit = replace(edit, direction=Boundary(randn(1, 3, 8, 8), randn(1, 32, 4, 4), [180], 180,
+                                            h_of="moved"))  # fmt: skip
+    images, record = sample(backbone(), X_T, GRID, edit)
+    older = dict(edit.direction.config())
+    assert older.pop("h_of") == "moved"
+    edit.direction.config = lambda: older  # type: ignore[method-assign]
+    found = SampleRecord.load(record.save(tmp_path / "a.safetensors"))
+    assert torch.equal(found.replay(backbone()), images)
 
 
 def test_latent_diffusion(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Directions that are hyperplanes."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +11,17 @@ from hsl.directions.algebra import made_for, project_out
 from hsl.directions.base import Direction, Space
 from hsl.errors import HslError
 
+HOf = Literal["unmoved", "moved"]
+
 
 @final
 class Boundary(Direction):
     """Semantic boundaries of one attribute: hyperplanes in x_t and in h at one or more timesteps.
 
-    At the mixing step ``t`` an edit moves x_t along its normal, and then h, of the moved x_t, along
+    At the mixing step ``t`` an edit moves x_t along its normal, and the h of the unmoved x_t along
     its own; once, not at every step (Zhu et al. 2023). So an `Edit` with it acts at one step alone.
-    The signed distance of v to a hyperplane is <v, normal> + bias.
+    The signed distance of v to a hyperplane is <v, normal> + bias. In each space it changes by what
+    the strength asks for, and that to a hyperplane taken out by `without` does not.
 
     Args:
         x: unit normals ``[n, C, s, s]`` in x_t, or None.
@@ -27,6 +30,13 @@ class Boundary(Direction):
         t: the mixing step, one of them; None: not chosen yet.
         absolute: a strength is the coordinate <v, normal> to arrive at, as in the released code,
             instead of a distance to go.
+        h_of: the h that is moved: that of the ``unmoved`` x_t, or that of the ``moved`` one, which
+            the move in x has taken some of the way already, so that h goes further than asked and
+            what `without` keeps in x is not kept in h. Without a hyperplane in h or in x the two
+            are one.
+
+    Raises:
+        HslError: tensors of other shapes, no hyperplane at ``t``, or another ``h_of``.
     """
 
     kind = "boundary"
@@ -39,6 +49,7 @@ class Boundary(Direction):
         timesteps: Sequence[int],
         t: int | None = None,
         absolute: bool = False,
+        h_of: HOf = "unmoved",
     ) -> None:
         super().__init__("h" if x is None else "x")
         given = {k: v for k, v in (("x", x), ("h", h)) if v is not None}
@@ -47,7 +58,9 @@ class Boundary(Direction):
             raise HslError("Boundary: want [n, C, s, s] in x, h or both, with n timesteps")
         if t is not None and t not in self.timesteps:
             raise HslError(f"Boundary: no hyperplane at t={t}; there are {self.timesteps}")
-        self.t, self.absolute = t, absolute
+        if h_of not in get_args(HOf):
+            raise HslError(f"Boundary: h_of {h_of!r}: want one of {', '.join(get_args(HOf))}")
+        self.t, self.absolute, self.h_of = t, absolute, h_of
         self.normals = nn.ParameterDict({k: v.detach().clone() for k, v in given.items()})
         #: of each space and timestep: the bias, and what a strength of 1 moves by.
         self.biases = nn.ParameterDict({k: torch.zeros(len(v)) for k, v in given.items()})
@@ -67,8 +80,8 @@ class Boundary(Direction):
     def distance(self, v: Tensor, space: Space, t: int | None = None) -> Tensor:
         """Signed distance ``[B]`` of x_t or h ``[B, ...]`` to the hyperplane in its space."""
         i = self.row(t)
-        along = v.flatten(1) @ self.normals[space][i].flatten().to(v)
-        return along + self.biases[space][i].to(v)
+        along = _along(v, self.normals[space][i]) + self.biases[space][i].to(v.device)
+        return along.to(v.dtype)
 
     def move(self, v: Tensor, space: Space, strength: float | Tensor) -> Tensor:
         """``v [B, ...]``, x_t or h, moved along its normal at the mixing step by ``strength`` (a
@@ -80,12 +93,24 @@ class Boundary(Direction):
         normal, scale = self.normals[space][i].to(v), self.scales[space][i].to(v)
         way = torch.as_tensor(strength, dtype=v.dtype, device=v.device).expand(len(v)) * scale
         if self.absolute:
-            way = way - v.flatten(1) @ normal.flatten()
+            way = way - _along(v, normal).to(v.dtype)
         return v + way[:, None, None, None] * normal
+
+    def cross(
+        self, backbone: Backbone, x: Tensor, b: Bottleneck, t: int, strength: float | Tensor
+    ) -> tuple[Tensor, Bottleneck, Bottleneck]:
+        """x_t ``[B, C, s, s]`` and ``b = backbone.encode(x, t)`` on the other side: the moved x_t,
+        and its bottleneck before and after the move of h."""
+        moves_x, moves_h = "x" in self.normals, "h" in self.normals
+        moved = self.move(x, "x", strength)
+        behind = backbone.encode(moved, t) if moves_x else b
+        if moves_h and self.h_of == "unmoved":
+            behind = behind._replace(h=b.h)
+        return moved, behind, behind._replace(h=self.move(behind.h, "h", strength))
 
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
         """What a strength of 1 adds, at the mixing step, to x_t, or to h if that is all it moves.
-        (`hsl.process.reverse` moves both, one after the other.)"""
+        (`hsl.process.reverse` moves both, by `cross`.)"""
         v = x if self.space == "x" else b.h
         return self.move(v, self.space, 1.0) - v
 
@@ -104,7 +129,7 @@ class Boundary(Direction):
         i = self.row(t)
         part = {k: v[i : i + 1] for k, v in self.normals.items() if k in spaces}
         new = Boundary(part.get("x"), part.get("h"), [self.timesteps[i]], self.timesteps[i],
-                       self.absolute)  # fmt: skip
+                       self.absolute, self.h_of)  # fmt: skip
         for key in part:
             new.biases[key].data.copy_(self.biases[key][i : i + 1])
             new.scales[key].data.copy_(self.scales[key][i : i + 1])
@@ -119,6 +144,7 @@ class Boundary(Direction):
             "timesteps": self.timesteps,
             "t": self.t,
             "absolute": self.absolute,
+            "h_of": self.h_of,
         }
 
     @classmethod
@@ -138,6 +164,8 @@ class Boundary(Direction):
         if (self.t, set(self.normals)) != (other.t, set(other.normals)):
             raise HslError(f"these boundaries are crossed at t={self.t} and t={other.t}, or in "
                            "other spaces: fit them together")  # fmt: skip
+        if self.h_of != other.h_of:
+            raise HslError("one of these boundaries moves the h of the moved x, the other does not")
         new, second = self.at(), other.at()
         for space, normal in new.normals.items():
             moves = [part.scales[space] * part.normals[space] for part in (new, second)]
@@ -184,3 +212,9 @@ class Boundary(Direction):
                 normal.data.copy_((residue / residue.norm()).view_as(normal))
                 new.biases[space].data.fill_(torch.nan)  # the hyperplane is another one
         return new
+
+
+def _along(v: Tensor, normal: Tensor) -> Tensor:
+    """<v, normal> of ``v [B, ...]``, ``[B]``: summed in float64, since in float32 the rounding of
+    some thousand products shows in distances of some hundred."""
+    return v.flatten(1).double() @ normal.to(v.device).flatten().double()

@@ -425,7 +425,7 @@ def test_mix_at_cuts_the_grid(folder: str, fitted: Linear) -> None:
 
 
 def test_an_edit_acts_at_one_step(fitted: Linear) -> None:
-    """Invert to t, move x_t, then h of the moved x_t, and go down from there."""
+    """Invert to t, move x_t and its h, and go down from there."""
     source = data(4)
     images, index = source.faces("test").images, source.faces("test").index
     fitted.mix_at(599)
@@ -438,7 +438,7 @@ def test_an_edit_acts_at_one_step(fitted: Linear) -> None:
     moved = x + ways["x"]
     with torch.no_grad():
         b = backbone.encode(moved, 599)
-        eps = backbone.decode(b._replace(h=b.h + ways["h"]))
+        eps = backbone.decode(b._replace(h=backbone.encode(x, 599).h + ways["h"]))
         a, a_next = (backbone.schedule.alpha_bar(t) for t in (599, 399))
         p = (moved - (1 - a) ** 0.5 * eps) / a**0.5
         x = a_next**0.5 * p + (1 - a_next) ** 0.5 * eps
