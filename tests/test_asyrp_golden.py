@@ -112,13 +112,17 @@ def test_slerp_within_a_mask(golden_dir) -> None:
 
 def test_gamma_of_one_changes_nothing(golden_dir) -> None:
     """What the release does with the tensors that it trains (facts g.1)."""
+    compared = 0
     for file in recorded(golden_dir("asyrp"), "forward"):
         key = next(
             (k for k in file.tensors if re.fullmatch(r"slerp\.t\d+\.g1\.0\.eps_edit", k)), None
         )
-        if key is not None:
-            t = key.split(".")[1]
-            assert_close(file[key], file[f"plain.{t}.eps"][:, :3], **FORWARD, what=file.name)
+        plain = f"plain.{key.split('.')[1]}.eps" if key else None
+        if key is not None and plain in file.tensors:
+            assert_close(file[key], file[plain][:, :3], **FORWARD, what=file.name)
+            compared += 1
+    if not compared:
+        pytest.skip("no recorded slerp at gamma 1")
 
 
 def test_steps(golden_dir) -> None:

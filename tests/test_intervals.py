@@ -204,6 +204,8 @@ def test_recorded_radii(golden_dir) -> None:
     """The released code's ``--radius``: t = 998 is left out, and t = 500 the end."""
     folder = golden_dir("boundary")
     for about, file in recorded(folder, "radius_*.safetensors"):
+        if not (folder / about["ckpt"]).exists():
+            pytest.skip(f"golden/boundary lacks {about['ckpt']}")
         net, x = network(folder / about["ckpt"]), file["x_T"]
         radii = [radius(x)]
         with torch.no_grad():

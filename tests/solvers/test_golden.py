@@ -19,6 +19,8 @@ def relative(found: Tensor, expected: Tensor) -> float:
 @pytest.mark.parametrize("space", ["h", "z"])
 def test_boundary_search(golden_dir, space: str, dtype: torch.dtype) -> None:
     for about, file in recorded(golden_dir("boundary"), "boundary_search_*.safetensors"):
+        if f"{space}.coef" not in file:
+            pytest.skip(f"no recorded boundary in {space}")
         train, test = (file[f"{part}.{space}"].to(dtype) for part in ("train", "test"))
         labels, known = file["train.label"][:, None], file["test.label"][:, None]
         solution = SVM()(gram(train.split(10)), labels)
