@@ -12,7 +12,7 @@ import diffusers
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from hsl import checkpoints
+from hsl import checkpoints, commands
 from hsl.backbones import PRESETS, Backbone, Unstated, load
 from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
@@ -143,15 +143,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--check", type=Path, metavar="IMAGE", help="refuse a model whose eps error is too large"
     )
-    try:
-        options, unknown = parser.parse_known_args(arguments)
-        if unknown:
-            raise HslError(f"unknown option {unknown[0]}; see python -m hsl.convert --help")
-        run(options)
-    except (HslError, argparse.ArgumentError, OSError) as error:
-        print(f"hsl.convert: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.run("hsl.convert", lambda: run(_parsed(parser, arguments)))
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        raise HslError(f"unknown option {unknown[0]}; see python -m hsl.convert --help")
+    return options
 
 
 def run(options: argparse.Namespace) -> None:

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 from torch import Tensor
 
-from hsl import intervals, profile
+from hsl import commands, intervals, profile
 from hsl.backbones import Backbone, load
 from hsl.callbacks.common import in_pieces
 from hsl.data.items import collate
@@ -85,20 +85,18 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     _latents_options(verbs.add_parser("latents", parents=[common], description=LATENTS, **how))
     _profile_options(verbs.add_parser("profile", parents=[common], description=PROFILE, **how))
-    try:
-        options, rest = parser.parse_known_args(arguments)
-        if options.verb is None:
-            raise HslError("give a verb: python -m hsl.study latents, or profile")
-        if options.images < 2 or options.batch < 1:
-            raise HslError("want --images of 2 or more, --batch of 1 or more")
-        options.out = Path(options.out or options.verb)
-        if options.out.exists() and not options.out.is_dir():
-            raise HslError(f"--out {options.out}: is a file; give a folder")
-        (latents if options.verb == "latents" else profile_of)(options, rest)
-    except (HslError, argparse.ArgumentError, OSError) as error:
-        print(f"hsl.study: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.run("hsl.study", lambda: _run(*parser.parse_known_args(arguments)))
+
+
+def _run(options: argparse.Namespace, rest: list[str]) -> None:
+    if options.verb is None:
+        raise HslError("give a verb: python -m hsl.study latents, or profile")
+    if options.images < 2 or options.batch < 1:
+        raise HslError("want --images of 2 or more, --batch of 1 or more")
+    options.out = Path(options.out or options.verb)
+    if options.out.exists() and not options.out.is_dir():
+        raise HslError(f"--out {options.out}: is a file; give a folder")
+    (latents if options.verb == "latents" else profile_of)(options, rest)
 
 
 def _latents_options(parser: argparse.ArgumentParser) -> None:

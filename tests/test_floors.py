@@ -12,9 +12,9 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 #: The floors, lowest first, as (number, names); where modules stand on others of the same floor,
 #: these have rows. A new module or package directly under hsl/ goes in here.
 ROWS = (
-    (1, "errors types"),
+    (1, "errors types signals"),
     (1, "files"),
-    (1, "schedule assets report progress tensors"),
+    (1, "commands schedule assets report progress tensors"),
     (1, "store checkpoints ranks resume"),
     (2, "backbones encoders solvers data"),
     (3, "directions losses metrics"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from hsl import commands
 from hsl.data.describe import counts, frequencies, label_figure, sheet, strongest
 from hsl.data.items import DataModule
 from hsl.data.module import SourceDataModule
@@ -35,15 +36,13 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("verb", nargs="?", choices=["describe"])
     parser.add_argument("--config", action="append", help="a YAML file with a part data")
     parser.add_argument("--out", default="described", help="folder to write to")
-    try:
-        options, rest = parser.parse_known_args(arguments)
-        if options.verb is None:
-            raise HslError("give a verb: python -m hsl.data describe --config FILE")
-        describe(data_module(options.config or [], rest), Path(options.out))
-    except (HslError, argparse.ArgumentError, OSError) as error:
-        print(f"hsl.data: {error}", file=sys.stderr)
-        return 2
-    return 0
+    return commands.run("hsl.data", lambda: _run(*parser.parse_known_args(arguments)))
+
+
+def _run(options: argparse.Namespace, rest: list[str]) -> None:
+    if options.verb is None:
+        raise HslError("give a verb: python -m hsl.data describe --config FILE")
+    describe(data_module(options.config or [], rest), Path(options.out))
 
 
 def describe(data: DataModule, out: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from hsl import commands
 from hsl.errors import HslError
 from hsl.progress import track
 from hsl.report import print_table
@@ -44,16 +45,16 @@ def main(arguments: list[str] | None = None) -> int:
         "verify": verify,
         "prune": prune,
     }
-    try:
+
+    def work() -> int:
         options, unknown = parser.parse_known_args(arguments)
         if unknown:
             raise HslError(f"unknown option {unknown[0]}; see python -m hsl.store --help")
         if options.folder is None:
             raise HslError("give a verb and a folder: python -m hsl.store list FOLDER")
         return verbs[options.verb](options)
-    except (HslError, argparse.ArgumentError, OSError) as error:
-        print(f"hsl.store: {error}", file=sys.stderr)
-        return 2
+
+    return commands.run("hsl.store", work)
 
 
 def show(options: argparse.Namespace) -> int:

@@ -1,0 +1,127 @@
+"""How all commands end: statuses, one line, signals, streams that have not all characters."""
+
+import argparse
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from hsl import commands
+from hsl.errors import HslError
+from hsl.signals import Stopped, stoppable
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+    time.sleep(10)  # the handler ends this
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_a_command_by_one_line(number: int, status: int, capsys) -> None:
+    before = signal.getsignal(number)
+    assert commands.run("hsl.some", lambda: send(number)) == status
+    assert capsys.readouterr().err == "hsl.some: stopped\n"
+    assert signal.getsignal(number) is before
+
+
+def test_what_may_be_said_of_going_on(capsys) -> None:
+    for advice, said in (("go on with --resume", "hsl.x: stopped; go on with --resume\n"),
+                         (None, "")):  # fmt: skip
+
+        def work(advice: str | None = advice) -> None:
+            stopped = Stopped(signal.SIGTERM)
+            stopped.advice = advice
+            raise stopped
+
+        assert commands.run("hsl.x", work) == 143
+        assert capsys.readouterr().err == said
+
+
+def test_the_same_request_from_several_senders_is_one(monkeypatch) -> None:
+    """And one that comes much later ends the process at once."""
+    ended: list[int] = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    with stoppable():
+        with pytest.raises(Stopped):
+            signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGTERM)
+        assert not ended
+        later = time.monotonic() + 5
+        monkeypatch.setattr(time, "monotonic", lambda: later)
+        signal.raise_signal(signal.SIGINT)
+    assert ended == [130]
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with stoppable():
+            signal.raise_signal(signal.SIGINT)
+            assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_a_forked_worker_dies_of_its_signal() -> None:
+    with stoppable():
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.raise_signal(signal.SIGTERM)
+            finally:
+                os._exit(3)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGTERM
+
+
+def test_in_another_thread_nothing_changes() -> None:
+    found: list[int] = []
+    thread = threading.Thread(target=lambda: found.append(commands.run("hsl.x", lambda: 5)))
+    thread.start()
+    thread.join()
+    assert found == [5]
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [(HslError("a: wrong"), "hsl.x: a: wrong\n"), (FileNotFoundError(2, "none", "b"), None),
+     (argparse.ArgumentError(None, "no option"), "hsl.x: no option\n")],
+)  # fmt: skip
+def test_what_can_be_mended_is_one_line(error: Exception, line: str | None, capsys) -> None:
+    def work() -> None:
+        raise error
+
+    assert commands.run("hsl.x", work) == 2
+    assert capsys.readouterr().err == (line or f"hsl.x: {error}\n")
+
+
+def test_other_errors_are_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        commands.run("hsl.x", lambda: 1 // 0)
+
+
+def test_streams_that_have_not_all_characters(monkeypatch) -> None:
+    raw = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="cp1252", errors="strict"))
+    assert commands.run("hsl.x", lambda: print("caf\u00e9 \u9854 \udcff", flush=True)) == 0
+    assert raw.getvalue() == b"caf\xe9 \\u9854 \\udcff" + os.linesep.encode()
+
+
+def test_a_reader_that_goes_away() -> None:
+    """``| head -1``: neither a line nor a traceback."""
+    code = (
+        "import sys; from hsl import commands\n"
+        "sys.exit(commands.run('hsl.x', lambda: [print('line') for _ in range(99999)] and 0))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(timeout=60) == 141
+    assert process.stderr.read() == b""
