@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from hsl.confidence import Z, wilson
 from hsl.errors import HslError
-from hsl.solvers.scores import Z, wilson
 
 #: Level of the normality test.
 LEVEL = 0.05

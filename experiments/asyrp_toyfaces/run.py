@@ -9,6 +9,7 @@ share the attributes. ``--ship`` copies the directions of the first seed that re
 """
 
 import argparse
+import csv
 import json
 import shutil
 from collections.abc import Callable
@@ -85,6 +86,13 @@ def fit(name: str, seed: int) -> dict[str, Any]:
     return found
 
 
+def faces(name: str, seed: int) -> dict[str, list[float]]:
+    """What a run measured of each test face: the columns of its images.csv."""
+    with (OUT / "fits" / f"{name}-{seed}" / "images.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    return {key: [float(row[key]) for row in rows] for key in rows[0] if key != "direction"}
+
+
 def ship(folder: Path) -> None:
     """Copy what is good enough of the first seed's directions, take away the others, and write
     their card."""
@@ -128,7 +136,10 @@ def main() -> None:
     if args.ship:
         ship(Path("hsl/assets/toyfaces/directions"))
     if "report" in wanted:
-        fits = {name: [fit(name, seed) for seed in SEEDS] for name in ATTRIBUTES}
+        fits = {
+            name: [fit(name, seed) | {"faces": faces(name, seed)} for seed in SEEDS]
+            for name in ATTRIBUTES
+        }
         found = {section: json.loads((OUT / f"{section}.json").read_text()) for section in sections}
         with replacing(HERE / "RESULTS.md") as temporary:
             temporary.write_text(report(fits, found, SETTINGS, UNSEEN), "utf-8")

@@ -90,7 +90,8 @@ One step across the boundary at t = {t}, in x_t and in h, then DDIM down from th
 is the distance between the class means along the normal, in each space. The strength is the
 smallest of {strengths} at which the *guide* sees the attribute on 95% of {about["chosen_on"]}
 validation faces without it (else the one that gets furthest, which the tables mark). Figures are
-the *judges'*, on {about["test"]} test faces without the attribute, with 95% bootstrap intervals:
+the *judges'*, on {about["test"]} test faces without the attribute, with 95% intervals over
+faces (Wilson's of shares, else by BCa bootstrap):
 the share that has it after the edit; leakage, the mean absolute change of another attribute's
 probability, and the worst attribute's; the distance to the true counterfactual, its floor (the
 counterfactual, inverted and rebuilt), and the share of the way closed. In sum: {summary}.

@@ -21,12 +21,13 @@ from torchvision.utils import make_grid
 
 from hsl.assets import asset
 from hsl.backbones import Backbone, load
+from hsl.confidence import of_share
 from hsl.data.images import save_image
 from hsl.data.toyfaces import SEEN, WORLDS, labels, render, sample
 from hsl.data.toyfaces.factors import COLUMN
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.files import replacing
-from hsl.metrics import Reconstruction, bootstrap
+from hsl.metrics import Reconstruction
 from hsl.process import SeededNoise, invert, last, reverse
 from hsl.progress import track
 from hsl.report import figure, markdown, write_json
@@ -123,7 +124,7 @@ def main() -> None:
         rows.append({
             "attribute": name,
             "samples": have.mean().item(),
-            "samples_ci": bootstrap(have),
+            "samples_ci": of_share(have),
             "data, judged": want.mean().item(),
             "data, true": truth[:, COLUMN[name]].mean().item(),
             "difference": abs(have.mean() - want.mean()).item(),
@@ -142,7 +143,7 @@ def main() -> None:
         "frequency_difference_worst": worst["difference"],
         "frequency_difference_worst_attribute": worst["attribute"],
         "strays": strays.mean().item(),
-        "strays_ci": bootstrap(strays),
+        "strays_ci": of_share(strays),
         "strays_of_data": outside(data, data).mean().item(),
         "probe_auc": probes,
         "backbone_hash": backbone.hash,
@@ -205,8 +206,8 @@ in {training["seconds"]:,} seconds on {training["device"]} ({training["threads"]
 
 in {f["seconds"]} seconds: {args.reconstructions} held-out faces inverted (by fixed-point steps,
 `invert(..., refine=1)`, which take as many U-Net passes as the papers' inversion) and
-reconstructed in 40 steps, {args.samples:,} samples of 40 DDIM steps, intervals by bootstrap over
-images.
+reconstructed in 40 steps, {args.samples:,} samples of 40 DDIM steps; 95% intervals over
+images (Wilson's of shares).
 
 {markdown(table)}
 By the same rule {figure(f["strays_of_data"])} of the data are outside their own range.

@@ -26,13 +26,13 @@ from hsl.metrics import (
     Reconstruction,
 )
 from hsl.metrics.base import NothingMeasured
-from hsl.report import figure_rows, print_table, write_json
+from hsl.report import figure_rows, print_table, write_csv, write_json
 from hsl.types import Batch, attribute_and_value
 
 
 class Evaluate(L.Callback):
-    """Judges every edit of ``trainer.test`` and writes ``summary.json``. Images that have the
-    attribute by their labels are left out.
+    """Judges every edit of ``trainer.test`` and writes ``summary.json``, and, image by image,
+    ``images.csv``. Images that have the attribute by their labels are left out.
 
     On ToyFaces the true counterfactual is drawn and the distance to it measured; on other data
     what needs it is left out. With several directions, one summary is nested under each name.
@@ -107,10 +107,11 @@ class Evaluate(L.Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the summary and print a table."""
         method = method_of(pl_module)
-        results = {}
+        results, rows = {}, []
         for name in self.metrics:
             try:
                 results[name] = self._figures(method, name)
+                rows += self._rows(name)
             except NothingMeasured:  # on every rank, as a metric is gathered from all
                 rank_zero_warn(f"{name}: no test image lacks it; nothing to measure")
         if not results:
@@ -121,6 +122,7 @@ class Evaluate(L.Callback):
             for name, figures in results.items():
                 print_table(f"{name}: {figures['images']} held-out images", figure_rows(figures))
             write_json(run_folder(trainer) / "summary.json", self.summary)
+            write_csv(run_folder(trainer) / "images.csv", rows)
 
     def _figures(self, method: Method, name: str) -> dict[str, Any]:
         """What was measured of one direction."""
@@ -134,12 +136,22 @@ class Evaluate(L.Callback):
         for kind, metric in self.metrics[name].items():
             measured = metric.compute()
             figures["images"] = measured.pop("images")
-            prefix = "reconstruction_" if kind == "reconstruction" else ""
-            figures |= {prefix + k: v for k, v in measured.items()}
+            over = measured.pop("ci_over")
+            figures |= {_prefix(kind) + k: v for k, v in measured.items()} | {"ci_over": over}
         return figures | {
             "seconds": round(time.perf_counter() - self.started, 1),
             "peak_memory_mb": peak_memory_mb(),
         }
+
+    def _rows(self, name: str) -> list[dict[str, Any]]:
+        """What was measured of each image, under the names of the figures that are its means."""
+        columns: dict[str, list[Any]] = {}
+        for kind, metric in self.metrics[name].items():
+            table = metric.table()
+            columns["index"] = table.pop("index").tolist()
+            columns |= {_prefix(kind) + k: (v * 1).tolist() for k, v in table.items()}
+        values = zip(*columns.values(), strict=True)
+        return [{"direction": name} | dict(zip(columns, row, strict=True)) for row in values]
 
     def _metrics(self, trainer: L.Trainer, method: Method, name: str) -> dict[str, PerSample]:
         metrics: dict[str, PerSample] = {}
@@ -157,6 +169,11 @@ class Evaluate(L.Callback):
         if self.clip is not None and texts is not None:
             metrics["s_dir"] = DirectionalSimilarity(self.clip, *texts, self.templates)
         return metrics
+
+
+def _prefix(kind: str) -> str:
+    """What the names of a metric's figures begin with."""
+    return "reconstruction_" if kind == "reconstruction" else ""
 
 
 def _lacking(trainer: L.Trainer, batch: Batch, name: str) -> torch.Tensor:

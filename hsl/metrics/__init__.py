@@ -1,7 +1,8 @@
 """Figures of edited images. Every network behind them is a judge."""
 
+from hsl.confidence import bootstrap
 from hsl.metrics.attributes import AttributeChange
-from hsl.metrics.base import PerSample, bootstrap
+from hsl.metrics.base import PerSample
 from hsl.metrics.directional import DirectionalSimilarity
 from hsl.metrics.distances import CounterfactualError, Reconstruction, psnr
 from hsl.metrics.regions import RegionChange

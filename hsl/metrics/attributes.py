@@ -6,10 +6,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hsl.confidence import largest
 from hsl.data.toyfaces.factors import ATTRIBUTES, excluded_by
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
-from hsl.metrics.base import PerSample, bootstrap, check_images, held, on_device
+from hsl.metrics.base import PerSample, check_images, held, on_device
 
 
 class AttributeJudge(Protocol):
@@ -76,43 +77,50 @@ class AttributeChange(PerSample):
         pair = [judge.probabilities(before), judge.probabilities(after)]
         self.add(index, torch.cat(pair, dim=1))
 
-    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
-        """``target_before``, ``target_after``: shares judged to have the target; ``effect``: mean
-        change of its probability; ``kept``: share of faces whose every comparable attribute
-        stays on its side of 0.5; ``leakage``: mean absolute change of a comparable attribute's
-        probability."""
+    def each(self, values: Tensor) -> Mapping[str, Tensor]:
+        """``target_before``, ``target_after``: whether it is judged to have the target; ``effect``:
+        change of its probability; ``kept``: whether every comparable attribute stays on its side
+        of 0.5; ``leakage``: mean absolute change of a comparable attribute's probability."""
         before, after = values.chunk(2, dim=1)
         was, now = before >= 0.5, after >= 0.5
         others = self._columns(self.others)
         sign = 1 if self.value else -1
-        change = (after - before)[:, self.target] * sign
         return {
-            "target_before": (was[:, self.target] == bool(self.value)).double().mean(),
-            "target_after": (now[:, self.target] == bool(self.value)).double().mean(),
-            "effect": change.mean(),
-            "kept": (was == now)[:, others].all(1).double().mean(),
-            "leakage": (after - before)[:, others].abs().mean(),
+            "target_before": was[:, self.target] == bool(self.value),
+            "target_after": now[:, self.target] == bool(self.value),
+            "effect": (after - before)[:, self.target] * sign,
+            "kept": (was == now)[:, others].all(1),
+            "leakage": (after - before)[:, others].abs().mean(1),
         }
 
+    def table(self) -> dict[str, Tensor]:
+        """Also ``leakage.NAME``, the absolute change of each comparable attribute."""
+        with self.sync_context():
+            changes = self._changes()
+        apart = {f"leakage.{name}": changes[:, self.names.index(name)] for name in self.others}
+        return super().table() | apart
+
     def compute(self) -> dict[str, Any]:
-        """The figures of `statistics`; ``leakage_worst``, the largest mean absolute change of a
-        comparable attribute, and ``leakage_worst_attribute``, its name (the interval is that of
-        this attribute); apart, not counted in the others, ``excluded``: the mean absolute change
-        of each excluded attribute. ``x_ci`` is the interval of ``x``."""
+        """The means of `each`; ``leakage_worst``, the largest mean absolute change of a comparable
+        attribute (its interval is that of the largest, whichever it be), and
+        ``leakage_worst_attribute``, its name; apart, not counted in the others, ``excluded``: the
+        mean absolute change of each excluded attribute. ``x_ci`` is the interval of ``x``."""
         figures = super().compute()
-        _, values = self.samples()
-        before, after = values.chunk(2, dim=1)
-        changes = (after - before).abs()
+        changes = self._changes()
         if self.others:
             columns = self._columns(self.others)
-            worst = columns[int(changes[:, columns].mean(0).argmax())]
-            low_high = bootstrap(changes[:, worst])
-            figures |= {"leakage_worst": changes[:, worst].mean().item()}
-            figures |= {"leakage_worst_ci": low_high}
-            figures |= {"leakage_worst_attribute": self.names[worst]}
+            means = changes[:, columns].mean(0)
+            figures |= {"leakage_worst": means.max().item()}
+            figures |= {"leakage_worst_ci": largest(changes[:, columns], least=0)}
+            figures |= {"leakage_worst_attribute": self.others[int(means.argmax())]}
         apart = self._columns(self.excluded)
-        means = changes[:, apart].mean(0).tolist()
-        return figures | {"excluded": dict(zip(self.excluded, means, strict=True))}
+        excluded = zip(self.excluded, changes[:, apart].mean(0).tolist(), strict=True)
+        return figures | {"excluded": dict(excluded)}
+
+    def _changes(self) -> Tensor:
+        """Absolute change ``[N, A]`` of every attribute's probability."""
+        before, after = self.samples()[1].chunk(2, dim=1)
+        return (after - before).abs()
 
     def _columns(self, names: Sequence[str]) -> list[int]:
         return [self.names.index(name) for name in names]

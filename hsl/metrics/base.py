@@ -11,12 +11,11 @@ from torch import Tensor, nn
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
+from hsl.confidence import bca, of_share
 from hsl.encoders.roles import HasRole, require_judge
 from hsl.errors import HslError
 
 Statistics = Callable[[Tensor], Mapping[str, Tensor]]
-RESAMPLES = 1000
-LEVEL = 0.95
 _LARGEST_INDEX = 2**24  # the state is float32, which holds integers exactly up to here
 _RANGE = 1.5  # an edited image may leave [-1, 1] a little; one in [0, 255] does not pass
 J = TypeVar("J", bound=HasRole)
@@ -31,7 +30,8 @@ class PerSample(Metric):
 
     Distributed samplers repeat images to fill the last batch; an index that comes again is
     dropped when the figures are computed, so that one process and several agree. Subclasses
-    call `add` in ``update`` and say in `statistics` what to compute from the rows.
+    call `add` in ``update`` and say in `each` what to average over the images, and in `statistics`
+    what else to compute from the rows.
 
     Args:
         columns: numbers kept per image.
@@ -75,19 +75,50 @@ class PerSample(Metric):
         first[1:] = rows[1:, 0] != rows[:-1, 0]
         return rows[first, 0].long(), rows[first, 1:]
 
+    def each(self, values: Tensor) -> Mapping[str, Tensor]:
+        """The columns ``[N]``, from the rows ``values [N, columns]``, whose means are figures: bool
+        where the figure is a share of images; NaN where an image has no value."""
+        return {}
+
     def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
-        """The figures, as scalars, of the rows ``values [N, columns]``."""
-        raise NotImplementedError
+        """The other figures, as scalars, of the rows ``values [N, columns]``."""
+        return {}
+
+    def table(self) -> dict[str, Tensor]:
+        """What was measured of each image ``[N]``: its ``index``, and the columns of `each`; of
+        the images of all ranks, which must all ask.
+
+        Raises:
+            NothingMeasured: no image was seen.
+        """
+        with self.sync_context():
+            index, values = self.samples()
+        return {"index": index, **self.each(values)}
 
     def compute(self) -> dict[str, Any]:
-        """Each figure ``x`` as a float, and its interval ``x_ci = (low, high)``; ``images``, how
-        many were measured.
+        """Each figure ``x`` as a float, and its 95% interval ``x_ci = (low, high)``: Wilson's of a
+        share, else by bootstrap (`hsl.confidence`); ``images``, how many were measured;
+        ``ci_over``: what the intervals are over, which is these images.
 
         Raises:
             NothingMeasured: no image was seen.
         """
         _, values = self.samples()
-        return {"images": len(values)} | with_intervals(values, self.statistics)
+        figures: dict[str, Any] = {"images": len(values), "ci_over": "images"}
+        columns = self.each(values)
+        means = {name: column for name, column in columns.items() if column.dtype != torch.bool}
+        others = _with_bootstrap(values, lambda rows: self._others(rows, list(means)))
+        for name, column in columns.items():
+            if name in others:
+                figures |= {name: others[name], f"{name}_ci": others[f"{name}_ci"]}
+            else:
+                figures |= {name: column.double().mean().item(), f"{name}_ci": of_share(column)}
+        return figures | others
+
+    def _others(self, values: Tensor, means: Sequence[str]) -> dict[str, Tensor]:
+        """Every figure that is no share."""
+        columns = self.each(values)
+        return {name: columns[name].nanmean() for name in means} | dict(self.statistics(values))
 
     @property
     def _where(self) -> str:
@@ -136,35 +167,14 @@ def check_images(where: str, **images: Tensor) -> list[Tensor]:
     return [image.detach().float() for image in images.values()]
 
 
-def with_intervals(values: Tensor, statistics: Statistics) -> dict[str, Any]:
+def _with_bootstrap(values: Tensor, statistics: Statistics) -> dict[str, Any]:
     """Each figure of ``values [N, V]`` with its interval: ``{"x": 0.9, "x_ci": (0.8, 1.0)}``. All
     figures are computed from the same resamples."""
     figures = statistics(values)
-    low, high = _percentiles(values, lambda rows: torch.stack(list(statistics(rows).values())))
+    if not figures:
+        return {}
+    low, high = bca(values, lambda rows: torch.stack(list(statistics(rows).values())))
     result: dict[str, Any] = {}
     for i, (name, value) in enumerate(figures.items()):
         result |= {name: value.item(), f"{name}_ci": (low[i].item(), high[i].item())}
     return result
-
-
-def bootstrap(
-    values: Tensor | Sequence[float], statistic: Callable[[Tensor], Tensor] = torch.mean
-) -> tuple[float, float]:
-    """Percentile bootstrap (Efron 1979): the middle 95% of ``statistic`` over 1,000 resamples of
-    the rows of ``values [N]`` or ``[N, V]``, drawn from a fixed seed."""
-    rows = torch.as_tensor(values, dtype=torch.float64)
-    low, high = _percentiles(rows, lambda resample: statistic(resample)[None])
-    return low.item(), high.item()
-
-
-def _percentiles(values: Tensor, statistics: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
-    """Low and high ends ``[K]`` of the intervals of K statistics. A resample for which a statistic
-    has no value (NaN) does not count."""
-    generator = torch.Generator().manual_seed(0)
-    n = len(values)
-    draws = [
-        statistics(values[torch.randint(n, (n,), generator=generator)]) for _ in range(RESAMPLES)
-    ]
-    tail = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
-    low, high = torch.stack(draws).double().nanquantile(tail, dim=0)
-    return low, high

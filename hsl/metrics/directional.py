@@ -79,6 +79,6 @@ class DirectionalSimilarity(PerSample):
         cosine = cosine_similarity(features[1] - features[0], direction[None], dim=1)
         self.add(index, cosine[:, None])
 
-    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
-        """``s_dir``: mean cosine; ``s_dir_loss``: 1 - ``s_dir``."""
-        return {"s_dir": values.mean(), "s_dir_loss": 1 - values.mean()}
+    def each(self, values: Tensor) -> Mapping[str, Tensor]:
+        """``s_dir``: cosine; ``s_dir_loss``: 1 - ``s_dir``."""
+        return {"s_dir": values[:, 0], "s_dir_loss": 1 - values[:, 0]}

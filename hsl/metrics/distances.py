@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from hsl.confidence import of_quantile
 from hsl.encoders.roles import Role
 from hsl.metrics.attributes import AttributeJudge
 from hsl.metrics.base import PerSample, check_images, held, on_device
@@ -56,19 +57,22 @@ class CounterfactualError(PerSample):
         distances = [distance(image, truth).flatten() for image in (source, edited, floor)]
         self.add(index, torch.stack(distances, dim=1))
 
-    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
+    def each(self, values: Tensor) -> Mapping[str, Tensor]:
         """``counterfactual_error_before`` of the source, ``counterfactual_error_after`` of the
-        edit, ``counterfactual_floor`` of the reconstructed truth, and ``closed`` = (before -
-        after) / (before - floor): 1 where the edit is as good as the model can draw; NaN where
-        the source is not above the floor."""
-        before, after, floor = values.mean(0)
-        gap = before - floor
+        edit, ``counterfactual_floor`` of the reconstructed truth."""
+        before, after, floor = values.unbind(1)
         return {
             "counterfactual_error_before": before,
             "counterfactual_error_after": after,
             "counterfactual_floor": floor,
-            "closed": torch.where(gap > 0, (before - after) / gap, torch.nan),
         }
+
+    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
+        """``closed`` = (before - after) / (before - floor), of the means: 1 where the edit is as
+        good as the model can draw; NaN where the source is not above the floor."""
+        before, after, floor = values.mean(0)
+        gap = before - floor
+        return {"closed": torch.where(gap > 0, (before - after) / gap, torch.nan)}
 
 
 class Reconstruction(PerSample):
@@ -98,11 +102,23 @@ class Reconstruction(PerSample):
             columns.append((was == now).all(1).to(source.dtype))
         self.add(index, torch.stack(columns, dim=1))
 
-    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
-        """``psnr``: the median in dB; ``psnr_p5``: its 5th percentile; with a judge, ``kept``: the
-        share of images whose every attribute stays on its side of 0.5."""
-        figures = {"psnr": values[:, 0].quantile(0.5), "psnr_p5": values[:, 0].quantile(0.05)}
-        return figures | ({"kept": values[:, 1].mean()} if self._judge else {})
+    def each(self, values: Tensor) -> Mapping[str, Tensor]:
+        """With a judge, ``kept``: whether every attribute stays on its side of 0.5."""
+        return {"kept": values[:, 1] > 0} if self._judge else {}
+
+    def table(self) -> dict[str, Tensor]:
+        """Also ``psnr``, in dB."""
+        with self.sync_context():
+            psnrs = self.samples()[1][:, 0]
+        return super().table() | {"psnr": psnrs}
+
+    def compute(self) -> dict[str, Any]:
+        """Also ``psnr``: the median in dB; ``psnr_p5``: its 5th percentile; their intervals are
+        those of quantiles."""
+        figures, psnrs = super().compute(), self.samples()[1][:, 0]
+        for name, q in (("psnr", 0.5), ("psnr_p5", 0.05)):
+            figures |= {name: psnrs.quantile(q).item(), f"{name}_ci": of_quantile(psnrs, q)}
+        return figures
 
 
 def psnr(x: Tensor, y: Tensor) -> Tensor:

@@ -59,10 +59,10 @@ class RegionChange(PerSample):
         means = [total / count for total, count in zip(sums, counts, strict=True)]
         self.add(index, torch.stack([*means, share], dim=1))
 
-    def statistics(self, values: Tensor) -> Mapping[str, Tensor]:
+    def each(self, values: Tensor) -> Mapping[str, Tensor]:
         """``change_inside``, ``change_outside``: mean absolute change of a pixel, 0 to 2;
         ``change_share_inside``: the share of all change that lies inside. Images that do not
         have the region, or have nothing else, or did not change, do not count where there is
         nothing to average."""
-        inside, outside, share = values.nanmean(0)
+        inside, outside, share = values.unbind(1)
         return {"change_inside": inside, "change_outside": outside, "change_share_inside": share}

@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from hsl.confidence import Z, wilson
 from hsl.errors import HslError
 from hsl.solvers.base import Solver
-
-Z = 1.959963984540054  # of a two-sided level of 0.95
 
 
 class Figures(NamedTuple):
@@ -89,13 +88,6 @@ def auc(decision: Tensor, labels: Tensor) -> Tensor:
         up_to = torch.searchsorted(negative, positive, right=True).sum()
         areas.append((below + up_to) / (2.0 * len(positive) * len(negative)))
     return torch.stack(areas).double()
-
-
-def wilson(rate: Tensor, n: Tensor) -> Tensor:
-    """Score interval ``[..., 2]`` of a rate in n trials (Wilson 1927)."""
-    centre = (rate + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * (rate * (1 - rate) / n + (Z / (2 * n)) ** 2).sqrt() / (1 + Z**2 / n)
-    return torch.stack([centre - half, centre + half], -1).clamp(0, 1)
 
 
 def auc_interval(area: Tensor, positive: Tensor, negative: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """Held-out edits are measured by judges, and the figures written down."""
 
+import csv
 import json
+import statistics
 from pathlib import Path
 
 import pytest
@@ -46,7 +48,13 @@ def test_the_summary_has_every_figure(folder: str, tmp_path: Path) -> None:
     for name in WITH_INTERVAL:
         low, high = figures[f"{name}_ci"]
         assert low - 1e-6 <= figures[name] <= high + 1e-6, name
-    assert "Smiling" not in figures["excluded"]
+    assert "Smiling" not in figures["excluded"] and figures["ci_over"] == "images"
+    with (tmp_path / "images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 5 and rows[0]["direction"] == "Smiling"
+    for name in ("target_after", "kept", "leakage", "counterfactual_error_after", "s_dir"):
+        mean = statistics.fmean(float(row[name]) for row in rows)
+        assert mean == pytest.approx(figures[name]), name
     assert figures["seconds"] > 0 and 50 < figures["peak_memory_mb"] < 50_000
 
 

@@ -12,6 +12,7 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import Tensor, nn
 
+from hsl.confidence import largest, of_share
 from hsl.errors import HslError
 from hsl.metrics import (
     AttributeChange,
@@ -20,7 +21,6 @@ from hsl.metrics import (
     PerSample,
     Reconstruction,
     RegionChange,
-    bootstrap,
     psnr,
 )
 
@@ -290,15 +290,29 @@ def test_a_judge_stays_out_of_checkpoints_and_in_eval_mode() -> None:
     assert not owner.state_dict() and not list(owner.parameters()) and not judge.training
 
 
-def test_the_bootstrap_covers_a_mean_as_often_as_it_says() -> None:
-    generator = torch.Generator().manual_seed(0)
-    inside = 0
-    for _ in range(60):
-        low, high = bootstrap(torch.randn(50, generator=generator))
-        inside += low < 0 < high
-    assert 52 <= inside <= 60
-    assert bootstrap([1.0, 1.0, 1.0]) == (1.0, 1.0)
-    assert bootstrap([0.0, 1.0, 5.0]) == bootstrap([0.0, 1.0, 5.0])
+def test_shares_are_wilsons_and_the_worst_is_that_of_the_largest() -> None:
+    figures = change()
+    assert figures["ci_over"] == "images"
+    for name in ("target_before", "target_after", "kept"):
+        assert figures[f"{name}_ci"] == of_share(
+            [1, 1, 1, 0] if figures[name] == 0.75 else [1, 0, 0, 0]
+        )
+    changes = (AFTER - BEFORE)[:, 0, 0, [1, 3]].abs().double()
+    assert figures["leakage_worst_ci"] == pytest.approx(largest(changes, least=0))
+
+
+def test_what_was_measured_of_each_image() -> None:
+    metric = AttributeChange(Planted(), "Smiling")
+    metric.update(BEFORE[2:], AFTER[2:], INDEX[2:])
+    metric.update(BEFORE[:3], AFTER[:3], INDEX[:3])
+    table, figures = metric.table(), metric.compute()
+    assert table["index"].tolist() == [0, 1, 2, 3]
+    assert table["target_after"].tolist() == [True, True, True, False]
+    torch.testing.assert_close(table["leakage.Eyeglasses"], torch.tensor([0, 0.6, 0, 0.2]).double())
+    for name in ("target_before", "target_after", "effect", "kept", "leakage"):
+        assert figures[name] == pytest.approx(float(table[name].double().mean()))
+    worst = table["leakage.Eyeglasses"].mean()
+    assert figures["leakage_worst"] == pytest.approx(float(worst))
 
 
 #: Who measures which image: evenly, with the repetitions of a padded sampler, all by one.

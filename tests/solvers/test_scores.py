@@ -7,7 +7,7 @@ from torch import Tensor
 
 from hsl.errors import HslError
 from hsl.solvers import MeanDifference, Ridge, cross_validated, figures
-from hsl.solvers.scores import auc_interval, wilson
+from hsl.solvers.scores import auc_interval
 from linear import features, labelled
 
 
@@ -35,16 +35,6 @@ def test_figures_agree_with_scikit_learn() -> None:
         for name in ("accuracy", "balanced_accuracy", "auc"):
             low, high = getattr(found, f"{name}_ci")[a].tolist()
             assert 0 <= low < float(getattr(found, name)[a]) < high <= 1
-
-
-def test_known_wilson_intervals() -> None:
-    # 81 of 263 is the example of Newcombe (1998, Statistics in Medicine 17, table I)
-    assert wilson(torch.tensor(81 / 263), torch.tensor(263)).tolist() == pytest.approx(
-        [0.2553, 0.3662], abs=1e-4
-    )
-    assert wilson(torch.tensor(0.0), torch.tensor(20)).tolist() == pytest.approx(
-        [0, 0.1611], abs=1e-4
-    )
 
 
 @pytest.mark.parametrize(
