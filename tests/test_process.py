@@ -1,6 +1,7 @@
 """Theorems about the process, on a random U-Net."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -141,6 +142,12 @@ def test_boost_is_stochastic_below_t_boost_only(net: Backbone) -> None:
     a, b = (list(reverse(net, x_of(1), grid, t_boost=300, noise=n)) for n in noise)
     same = [torch.equal(s.x_next, r.x_next) for s, r in zip(a, b, strict=True)]
     assert same == [t >= 300 for t in reversed(grid)]
+    at = grid[3]  # a step at t_boost itself is deterministic
+    edit = Edit(shift(), t_boost=at)
+    for more in ({"t_boost": at}, {"edit": edit}):
+        a, b = (list(reverse(net, x_of(1), grid, noise=n, **more)) for n in noise)
+        same = [torch.equal(s.x_next, r.x_next) for s, r in zip(a, b, strict=True)]
+        assert same == [t >= at for t in reversed(grid)]
     with pytest.raises(HslError, match="stochastic"):
         last(reverse(net, x_of(1), grid, t_boost=300))
 
@@ -197,6 +204,20 @@ def test_bad_edits_are_refused() -> None:
             Edit(shift(), **wrong)
 
 
+@torch.no_grad()
+def test_the_papers_inversion_takes_eps_at_the_lower_timestep(net: Backbone) -> None:
+    """DDIM's ODE, Euler steps upwards; the first at the clean image."""
+    x, grid, alpha_bar = x_of(2) * 0.5, net.schedule.grid(4), net.schedule.alpha_bar
+    for step, (t, up) in zip(invert(net, x, grid), pairwise(grid), strict=True):
+        eps = net.unet(x, t).sample
+        p = (x - (1 - alpha_bar(t)) ** 0.5 * eps) / alpha_bar(t) ** 0.5
+        x = alpha_bar(up) ** 0.5 * p + (1 - alpha_bar(up)) ** 0.5 * eps
+        assert (step.t, step.t_next) == (t, up)
+        assert torch.allclose(step.x_next, x, atol=1e-4)
+        upper = net.unet(step.x, up).sample
+        assert not torch.allclose(step.eps, upper, atol=1e-2)
+
+
 def test_a_refined_inversion_is_the_reverse_process_backwards(net: Backbone) -> None:
     """Up to grid[0], where the clean image stands in for x: that step alone is left."""
     x_0, grid = x_of(2) * 0.5, net.schedule.grid(60)
@@ -222,6 +243,8 @@ def test_slerp_turns_h_and_keeps_its_length() -> None:
     def angle(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return torch.cosine_similarity(a.flatten(1), b.flatten(1)).clamp(-1, 1).acos()
 
+    whole = slerp(h, 5 * other, torch.tensor(1.0), rescale=False)
+    assert torch.allclose(whole, 5 * other, atol=1e-4)  # as long as it is
     for share in (0.0, 0.3, 1.0):
         turned = slerp(h, 5 * other, torch.tensor(share))
         assert torch.allclose(turned.flatten(1).norm(dim=1), norm, rtol=1e-5)
@@ -302,6 +325,17 @@ def test_what_has_no_mean_or_content_is_refused(net: Backbone) -> None:
     ):
         with pytest.raises(HslError):
             Edit(**({"direction": shift()} | wrong))
+
+
+def test_noise_is_an_images_own_and_a_seeds() -> None:
+    like = torch.zeros(2, 3, 2, 2)
+    for draw in (lambda noise: noise(500, like), lambda noise: noise.x_T(like)):
+        first, second = draw(SeededNoise(torch.tensor([4, 9])))
+        assert not torch.equal(first, second)
+        swapped = draw(SeededNoise(torch.tensor([9, 4])))
+        assert torch.equal(swapped, torch.stack([second, first]))
+        other = draw(SeededNoise(torch.tensor([4, 9]), seed=1))
+        assert not torch.equal(other[0], first) and not torch.equal(other[0], second)
 
 
 def test_no_step_draws_the_noise_that_a_sample_begins_with() -> None:

@@ -4,6 +4,7 @@ import copy
 import json
 import pickle
 import shutil
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,22 @@ def test_decode_of_encode_is_the_unet_bit_for_bit(tap, t) -> None:
     net, x = backbone(tap=tap), torch.randn(2, 3, 8, 8)
     with torch.no_grad():
         assert torch.equal(net.decode(net.encode(x, t)), net.unet(x, t).sample)
+
+
+def test_each_tap_is_where_it_says() -> None:
+    """Before the middle block, within its second ResBlock, after it: as the block sees it."""
+    x, seen = torch.randn(2, 3, 8, 8), {}
+    whole = backbone()
+    middle = whole.unet.mid_block
+    for name, part in (("after", middle), ("middle", middle.resnets[1].norm2)):
+        part.register_forward_hook(
+            lambda part, inputs, out, name=name: seen.update({name: out, f"into {name}": inputs[0]})
+        )
+    whole.unet(x, 400)
+    seen["before"] = seen["into after"]
+    for tap in TAPS:
+        assert torch.equal(backbone(tap=tap).encode(x, 400).h, seen[tap]), tap
+    assert not any(torch.equal(seen[a], seen[b]) for a, b in combinations(TAPS, 2))
 
 
 def test_the_bundled_split_is_exact_too() -> None:

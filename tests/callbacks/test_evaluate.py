@@ -13,6 +13,7 @@ from hsl.data.folder import ImagesDataModule
 from hsl.data.images import save_image
 from hsl.directions import ImplicitFunction
 from hsl.errors import HslError
+from hsl.metrics import CounterfactualError
 from runs import asyrp, faces, saved_backbone, trainer
 
 MUST_SHOW = {
@@ -56,6 +57,35 @@ def test_the_summary_has_every_figure(folder: str, tmp_path: Path) -> None:
         mean = statistics.fmean(float(row[name]) for row in rows)
         assert mean == pytest.approx(figures[name]), name
     assert figures["seconds"] > 0 and 50 < figures["peak_memory_mb"] < 50_000
+
+
+def test_the_truth_is_of_the_same_faces_and_the_floor_is_the_truths(
+    folder: str, tmp_path: Path, monkeypatch
+) -> None:
+    """Faces of the world of the tests, drawn smiling; and what is left of those by inversion."""
+    seen: dict[int, dict[str, torch.Tensor]] = {}
+
+    def spy(metric, source, edited, counterfactual, counterfactual_reconstruction, index) -> None:
+        rows = zip(source, counterfactual, counterfactual_reconstruction, strict=True)
+        for i, images in zip(index.tolist(), rows, strict=True):
+            seen[i] = dict(zip(("source", "truth", "floor"), images, strict=True))
+        update(metric, source, edited, counterfactual, counterfactual_reconstruction, index)
+
+    update = CounterfactualError.update
+    monkeypatch.setattr(CounterfactualError, "update", spy)
+    method, data = asyrp(folder), faces(3)
+    trainer(tmp_path, Evaluate(clip=None)).test(method, datamodule=data, verbose=False)
+    index = torch.tensor(sorted(seen))
+    source, truth, floor = (
+        torch.stack([seen[i][kind] for i in index.tolist()])
+        for kind in ("source", "truth", "floor")
+    )
+    same = data.counterfactual(index, "test", Smiling=0)
+    assert len(index) == 3 and torch.allclose(source, same, atol=1e-6)
+    assert torch.equal(truth, data.counterfactual(index, "test", Smiling=1))
+    assert not torch.allclose(truth, source, atol=0.1)
+    assert torch.allclose(floor, method.edit_images(truth, index), atol=1e-4)
+    assert not torch.allclose(floor, method.edit_images(source, index), atol=0.05)
 
 
 def test_an_edit_that_does_nothing(folder: str, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """``python -m hsl.data describe``."""
 
 import csv
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image
 
 from hsl.data.__main__ import main
 from hsl.data.celeba import ATTRIBUTES, CelebADataModule
-from hsl.data.describe import correlations, counts, frequencies, strongest
+from hsl.data.describe import correlations, counts, frequencies, sheet, strongest
+from hsl.data.items import SPLITS
 from layouts import celebamask, save, values
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -51,6 +53,23 @@ def test_a_label_that_all_have_correlates_with_none(tmp_path: Path) -> None:
     labels = str(tmp_path / "labels.csv")
     data = ImagesDataModule(str(tmp_path / "images"), 8, None, 0, 0, labels=labels, num_workers=0)
     assert correlations(data).isnan().sum() == 3 and strongest(data) == []
+
+
+def test_the_sheet_shows_the_images(folder: Path) -> None:
+    """Each under its own split, number and labels."""
+    data = module(folder)
+    items = {(s, item.index): item for s in SPLITS for item in islice(data.dataset(s), 8)}
+    figure, shown = sheet(data, columns=4, rows=2), []
+    for axis in figure.axes:
+        (picture,) = axis.images
+        split, number = axis.get_title(loc="left").split("\n")[0].split()
+        item = items[split, int(number)]
+        wanted = (item.image.permute(1, 2, 0) + 1) / 2
+        torch.testing.assert_close(torch.tensor(picture.get_array().data), wanted)
+        has = [n for n, v in zip(data.names, item.labels.tolist(), strict=True) if v]
+        assert axis.get_title(loc="left").split()[2:3] == has[:1]
+        shown.append(split)
+    assert shown == ["train"] * 4 + ["validation"] * 2 + ["test"] * 2
 
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -95,8 +95,8 @@ def test_a_cache_on_disk_serves_another_run(folder: str, tmp_path: Path) -> None
     other = method(folder, cache=cache)
     other.backbone.encode = None  # type: ignore[assignment]  # not needed
     assert torch.equal(one, other.x_T(images()))
-    fewer = method(folder, cache=cache, steps=5)
-    assert not torch.equal(one, fewer.x_T(images()))
+    for another in ({"steps": 5}, {"refine": 0}, {"refine": 2}):
+        assert not torch.equal(one, method(folder, cache=cache, **another).x_T(images())), another
 
 
 def test_a_checkpoint_holds_directions_alone(folder: str, tmp_path: Path) -> None:
