@@ -11,6 +11,8 @@ from torch import Tensor
 
 Grid = Literal["asyrp", "leading", "linspace", "trailing"]
 GRIDS: tuple[Grid, ...] = ("asyrp", "leading", "linspace", "trailing")
+#: Timesteps of the longest schedule: 25 times those of any published model.
+LONGEST = 100_000
 
 
 class Schedule:
@@ -20,7 +22,8 @@ class Schedule:
         betas: variances beta_t of the forward process, ``[T]``, each in (0, 1).
 
     Raises:
-        ValueError: no betas, some outside (0, 1), or not one-dimensional.
+        ValueError: no betas, some outside (0, 1), or not one-dimensional; of the named
+            schedules, also fewer than 2 or more than `LONGEST` timesteps.
     """
 
     def __init__(self, betas: Sequence[float] | Tensor) -> None:
@@ -33,18 +36,20 @@ class Schedule:
     @classmethod
     def linear(cls, n: int = 1000, start: float = 1e-4, end: float = 0.02) -> Self:
         """The DDPM schedule (Ho et al. 2020), used by every 256-pixel checkpoint of the papers."""
-        return cls(torch.linspace(start, end, n, dtype=torch.float64))
+        return cls(torch.linspace(start, end, _whole(n), dtype=torch.float64))
 
     @classmethod
     def scaled_linear(cls, n: int = 1000, start: float = 0.0015, end: float = 0.0195) -> Self:
         """Linear in the square root of beta: the latent diffusion models (Rombach et al. 2022)."""
-        return cls(torch.linspace(start**0.5, end**0.5, n, dtype=torch.float64) ** 2)
+        root = torch.linspace(start**0.5, end**0.5, _whole(n), dtype=torch.float64)
+        return cls(root**2)
 
     @classmethod
     def cosine(cls, n: int = 1000) -> Self:
         """Alpha-bar_t = cos^2 of a quarter turn, with beta at most 0.999 (Nichol & Dhariwal 2021,
         eq. 17): some of improved-diffusion's models."""
-        quarter = (torch.arange(n + 1, dtype=torch.float64) / n + 0.008) / 1.008 * torch.pi / 2
+        part = torch.arange(_whole(n) + 1, dtype=torch.float64) / n
+        quarter = (part + 0.008) / 1.008 * torch.pi / 2
         alpha_bar = quarter.cos() ** 2
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))
 
@@ -110,3 +115,10 @@ class Schedule:
             points = torch.arange(n, 0, -1, dtype=torch.float64) * (total / n)
             return [int(v) - 1 for v in reversed(points.round().tolist())]
         raise ValueError(f"spacing {spacing!r}: want one of {', '.join(GRIDS)}")
+
+
+def _whole(n: int) -> int:
+    """A number of timesteps that a schedule can have, known before any memory is asked for."""
+    if not 2 <= n <= LONGEST:
+        raise ValueError(f"{n} timesteps: want 2 to {LONGEST}")
+    return n

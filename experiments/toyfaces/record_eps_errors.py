@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 
 from hsl.backbones import load
+from hsl.backbones.configs import read_json
 from hsl.backbones.eps_error import LEVELS, eps_errors
-from hsl.backbones.loading import read_json
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.report import write_json
 

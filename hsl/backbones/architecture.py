@@ -13,10 +13,20 @@ from typing import Any, Literal, NamedTuple
 from torch import Size, Tensor
 
 from hsl.errors import HslError
+from hsl.schedule import LONGEST
 
 Family = Literal["ddpm", "adm"]
 Order = Literal["legacy", "new"]
 Shapes = Mapping[str, Size | tuple[int, ...]]
+#: Pixels along the longest side of an image: four times those of any published U-Net.
+LARGEST = 4096
+#: What the numbers of `Unstated` may be.
+_RANGES = {
+    "image_size": (1, LARGEST),
+    "timesteps": (2, LONGEST),
+    "heads": (1, 2**16),
+    "head_channels": (1, 2**16),
+}
 
 
 @dataclass(frozen=True)
@@ -59,7 +69,11 @@ class Unstated:
     first); ``heads``: the number of heads, or ``head_channels``: the width of one (family
     ``adm``); ``image_size`` in pixels; ``schedule``: ``linear`` or ``cosine`` with ``timesteps``
     steps; ``rescaled``: the network sees t * 1000 / ``timesteps`` (improved-diffusion does so
-    unless told otherwise, guided-diffusion does not).
+    unless told otherwise, guided-diffusion does not); ``untrained_labels``: a ``label_emb`` in the
+    file was never trained, as in files that Asyrp's code saved, and belongs to no class.
+
+    Raises:
+        HslError: a number that no model has.
     """
 
     image_size: int | None = None
@@ -69,6 +83,14 @@ class Unstated:
     schedule: Literal["linear", "cosine"] | None = None
     timesteps: int | None = None
     rescaled: bool | None = None
+    untrained_labels: bool | None = None
+
+    def __post_init__(self) -> None:
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or not low <= value <= high):
+                option = "--" + name.replace("_", "-")
+                raise HslError(f"{option} {value}: want a whole number from {low} to {high}")
 
     def filled(self, other: "Unstated") -> "Unstated":
         """This, with ``other``'s values where it has none; the two head options are one."""
@@ -134,6 +156,28 @@ def mixed_heads(a: Architecture, unstated: Unstated) -> bool:
     """Whether attention layers of different widths have the same number of heads, which no
     diffusers config can say."""
     return a.family == "adm" and (unstated.heads or 1) > 1 and len(a.attended) > 1
+
+
+def require_side(name: str, size: object, levels: int) -> int:
+    """The side of x, in pixels or latents, from a U-Net's ``sample_size`` (a number, or a pair of
+    equal ones).
+
+    Raises:
+        HslError: there is none, a rectangle, too large a one, or one that cannot be halved
+            between the U-Net's ``levels`` and doubled back; ``name`` says whose it is.
+    """
+    sides = list(size) if isinstance(size, list | tuple) else [size]
+    if not sides or any(type(side) is not int or side < 1 for side in sides):
+        raise HslError(f"{name}: sample_size is {size!r}; want the side of x, a positive whole "
+                       "number")  # fmt: skip
+    if len(sides) > 2 or sides[0] != sides[-1]:
+        raise HslError(f"{name}: sample_size is {size!r}: hsl edits squares, no rectangles; take "
+                       "a model of square images")  # fmt: skip
+    side, unit = int(sides[0]), 2 ** (levels - 1)
+    if side > LARGEST or side % unit:
+        raise HslError(f"{name}: x of {side} x {side}; want a side of at most {LARGEST} that its "
+                       f"{levels} levels can halve: a multiple of {unit}")  # fmt: skip
+    return side
 
 
 def config(a: Architecture, unstated: Unstated) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Frozen diffusers networks from tensors, without a second copy of them."""
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -9,11 +8,10 @@ from diffusers import ModelMixin, UNet2DModel
 from diffusers.models.attention_processor import Attention
 from torch import Tensor
 
-from hsl import checkpoints
+from hsl.backbones.state import bare, fault, finite
 from hsl.errors import HslError
 
 Network = TypeVar("Network", bound=ModelMixin)
-_WEIGHTS = "diffusion_pytorch_model"
 #: Names that attention layers had in files written before 2023, and have now.
 _RENAMED = {
     ".query.": ".to_q.",
@@ -32,8 +30,8 @@ def assemble(
     """The network of class ``kind`` and ``config`` that holds ``tensors``, in float32.
 
     Raises:
-        HslError: no such network; tensors that are missing, unexpected, misshapen or not of
-            floats; ``name`` says where they are from.
+        HslError: no such network; tensors that are missing, unexpected, misshapen, not of floats
+            or not finite; ``name`` says where they are from.
     """
     try:
         with torch.device("meta"):  # no weights are drawn only to be replaced
@@ -41,19 +39,11 @@ def assemble(
     except Exception as error:  # diffusers trusts its configs: odd ones raise whatever they meet
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise HslError(f"{name}: config.json describes no {kind.__name__} ({reason})") from error
-    state: dict[str, Tensor] = {}
-    others = []
-    for key, tensor in tensors:
-        if not tensor.is_floating_point():
-            others.append(key)
-        state[_renamed(key)] = tensor.float()
     wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
-    problems = {
-        "missing": [k for k in wanted if k not in state],
-        "unexpected": [k for k in state if k not in wanted],
-        "misshapen": [k for k in wanted if k in state and tuple(state[k].shape) != wanted[k]],
-        "not of floats": others,
-    }
+    problems: dict[str, list[str]] = {"missing": []}
+    seen: set[str] = set()
+    state = dict(finite(_fitting(tensors, wanted, problems, seen), name))
+    problems["missing"] = [key for key in wanted if key not in seen]
     found = [f"{len(v)} {problem} ({', '.join(v[:3])})" for problem, v in problems.items() if v]
     if found:
         raise HslError(f"{name}: weights do not fit config.json: {'; '.join(found)}")
@@ -62,24 +52,26 @@ def assemble(
     return result
 
 
-def weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a folder written by ``save_pretrained``: safetensors, in shards or not, else
-    a PyTorch file. Each is let go when the next is taken.
-
-    Raises:
-        HslError: there is none, or it is damaged.
-    """
-    single = folder / f"{_WEIGHTS}.safetensors"
-    shards = sorted(folder.glob(f"{_WEIGHTS}-*-of-*.safetensors"))
-    found = [single] if single.exists() else shards or sorted(folder.glob(f"{_WEIGHTS}.bin"))
-    if not found:
-        raise HslError(f"{folder}: no weights; put {_WEIGHTS}.safetensors there")
-    for path in found:
-        held = checkpoints.read(path)
-        if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
-            raise HslError(f"{path}: holds more than tensors by name; fetch it anew")
-        while held:
-            yield held.popitem()
+def _fitting(
+    tensors: Iterable[tuple[str, Tensor]],
+    wanted: dict[str, tuple[int, ...]],
+    problems: dict[str, list[str]],
+    seen: set[str],
+) -> Iterator[tuple[str, Tensor]]:
+    """Those of ``tensors`` that are ``wanted``, by the names they have now; what is wrong with the
+    others goes into ``problems``."""
+    for given, tensor in tensors:
+        key = _renamed(bare(given))
+        problem = "twice" if key in seen else fault(tensor)
+        if problem is None and key not in wanted:
+            problem = "unexpected"
+        if problem is None and tuple(tensor.shape) != wanted[key]:
+            problem = "misshapen"
+        seen.add(key)
+        if problem is None:
+            yield key, tensor
+        else:
+            problems.setdefault(problem, []).append(given)
 
 
 def set_heads(unet: UNet2DModel, heads: int) -> None:

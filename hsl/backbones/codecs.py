@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from diffusers import VQModel
+from diffusers import AutoencoderKL, VQModel
 from torch import Tensor, nn
 from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 
@@ -66,6 +66,12 @@ class VQ(nn.Module):
         """Pixels per latent position along a side."""
         return int(2 ** (len(self.vqvae.config.block_out_channels) - 1))
 
+    @property
+    def channels(self) -> int:
+        """C of x_0."""
+        config = self.vqvae.config
+        return int(config.vq_embed_dim or config.latent_channels)
+
     def encode(self, image: Tensor) -> Tensor:
         """``[B, 3, S, S]`` to ``[B, C, S/f, S/f]``."""
         latents: Tensor = self.vqvae.encode(image).latents
@@ -74,4 +80,39 @@ class VQ(nn.Module):
     def decode(self, x: Tensor) -> Tensor:
         """``[B, C, s, s]`` to ``[B, 3, s f, s f]``, through the nearest codes."""
         image: Tensor = self.vqvae.decode(x / self.scale).sample
+        return image
+
+
+class KL(nn.Module):
+    """Latent diffusion: x_0 is the mean of a variational autoencoder's latent (Rombach et al.
+    2022), times a factor that gives it about unit variance.
+
+    Args:
+        vae: the autoencoder; frozen.
+        scale: that factor, ``scaling_factor`` in diffusers' configs.
+    """
+
+    def __init__(self, vae: AutoencoderKL, scale: float) -> None:
+        super().__init__()
+        self.vae = vae.requires_grad_(False).eval()
+        self.scale = scale
+
+    @property
+    def factor(self) -> int:
+        """Pixels per latent position along a side."""
+        return int(2 ** (len(self.vae.config.block_out_channels) - 1))
+
+    @property
+    def channels(self) -> int:
+        """C of x_0."""
+        return int(self.vae.config.latent_channels)
+
+    def encode(self, image: Tensor) -> Tensor:
+        """``[B, 3, S, S]`` to ``[B, C, S/f, S/f]``."""
+        latents: Tensor = self.vae.encode(image).latent_dist.mode()
+        return latents * self.scale
+
+    def decode(self, x: Tensor) -> Tensor:
+        """``[B, C, s, s]`` to ``[B, 3, s f, s f]``."""
+        image: Tensor = self.vae.decode(x / self.scale).sample
         return image

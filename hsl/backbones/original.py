@@ -18,15 +18,20 @@ from hsl.backbones.architecture import (
     Unstated,
     config,
     mixed_heads,
+    require_side,
 )
 from hsl.backbones.presets import PRESETS
+from hsl.backbones.state import bare, fault, finite
 from hsl.errors import HslError
 from hsl.schedule import Schedule
 
 _FAMILIES = {"ddpm": ddpm, "adm": adm}
-#: Asyrp puts its implicit functions (``layer_0`` ...) into the U-Net, and a class embedding into
-#: unconditional ones; neither belongs to the frozen denoiser.
-_STRAYS = ("layer_", "label_emb.")
+#: Asyrp puts its implicit functions (``layer_0`` ...) into the U-Net, and a class embedding that it
+#: never trains into unconditional ones; neither belongs to the frozen denoiser.
+_LABELS = "label_emb."
+_STRAYS = ("layer_", _LABELS)
+#: What torch's averaged model counts, among the tensors.
+_COUNTER = "n_averaged"
 _OTHERS = {
     "conv1.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
     "in_layers.0.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
@@ -39,9 +44,10 @@ _OTHERS = {
 
 @dataclass(frozen=True)
 class Original:
-    """A file that was understood. ``tensors`` have the original's names; ``about`` records, as
-    JSON values, what was inferred, told and dropped."""
+    """A file that was understood. ``name`` says in messages which; ``tensors`` have the original's
+    names; ``about`` records, as JSON values, what was inferred, told and dropped."""
 
+    name: str
     tensors: dict[str, Tensor]
     architecture: Architecture
     unstated: Unstated
@@ -55,7 +61,14 @@ class Original:
 
     def converted(self) -> Iterator[tuple[str, Tensor]]:
         """The diffusers U-Net's tensors by name, in float32, one after the other; each original
-        is let go as soon as the last part of it is taken."""
+        is let go as soon as the last part of it is taken.
+
+        Raises:
+            HslError: values that are NaN or infinite.
+        """
+        yield from finite(self._converted(), self.name)
+
+    def _converted(self) -> Iterator[tuple[str, Tensor]]:
         left: dict[str, int] = {}
         for entry in self.keys.values():
             left[entry.source] = left.get(entry.source, 0) + 1
@@ -65,7 +78,7 @@ class Original:
             left[entry.source] -= 1
             if not left[entry.source]:
                 del self.tensors[entry.source]
-            yield name, tensor.float()
+            yield name, tensor
 
     @property
     def timestep_scale(self) -> float:
@@ -108,8 +121,9 @@ def understand(
         mapped: see `hsl.checkpoints.read`.
 
     Raises:
-        HslError: an unreadable file, no known family, tensors that are missing, unexpected or
-            misshapen, a conflict with the preset, or something that must be told and was not.
+        HslError: an unreadable file, no known family, a class-conditional network, tensors that
+            are missing, unexpected or misshapen, a conflict with the preset, or something that must
+            be told and was not.
     """
     path = Path(path)
     where, state = _weights(path, checkpoints.read(path, mapped), part)
@@ -124,16 +138,9 @@ def of_state(
     about: Mapping[str, Any] | None = None,
 ) -> Original:
     """What `understand` makes of a state dict; ``name`` says in messages where it is from."""
-    tensors = {key.removeprefix("module."): tensor for key, tensor in state.items()}
-    if len(tensors) != len(state):
-        raise HslError(f"{name}: has names with and without 'module.'; leave one network in it")
-    dropped = [key for key in tensors if key.startswith(_STRAYS)]
-    for key in dropped:
-        del tensors[key]
-    others = [key for key, value in tensors.items() if not _floats(value)]
-    if others:
-        raise HslError(f"{name}: {len(others)} entries are no tensors of floats "
-                       f"({_list(others[:3])}); give the state_dict, not quantised")  # fmt: skip
+    tensors, dropped = _taken(state, name)
+    if any(key.startswith(_LABELS) for key in dropped):
+        _require_untrained(name, preset, told)
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
     family = _FAMILIES["ddpm" if ddpm.MARK in shapes else "adm"]
     try:
@@ -154,6 +161,7 @@ def of_state(
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise HslError(f"{name}: no diffusers U-Net has its shapes ({reason})") from error
     _check(name, shapes, keys, targets)
+    require_side(name, unstated.image_size, len(architecture.mult))
     keys = {target: keys[target] for target in targets}
     learned = architecture.out_channels == 2 * architecture.in_channels
     record = dict(about or {}) | {
@@ -165,13 +173,48 @@ def of_state(
     }
     if mixed_heads(architecture, unstated):
         record["mixed_heads"] = unstated.heads
-    original = Original(tensors, architecture, unstated, keys, record)
+    original = Original(name, tensors, architecture, unstated, keys, record)
     try:
         len(original.schedule)
     except ValueError as error:
         raise HslError(f"{name}: no {unstated.schedule} schedule of {unstated.timesteps} steps "
                        f"({error}); give --timesteps") from error  # fmt: skip
     return original
+
+
+def _taken(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The denoiser's own tensors by their bare names, and the names of what was dropped."""
+    tensors: dict[str, Tensor] = {}
+    for key, tensor in state.items():
+        if bare(key) in tensors:
+            raise HslError(f"{name}: has names with and without what wraps a network ({key}); "
+                           "leave one network in it")  # fmt: skip
+        tensors[bare(key)] = tensor
+    tensors.pop(_COUNTER, None)
+    dropped = [key for key in tensors if key.startswith(_STRAYS)]
+    for key in dropped:
+        del tensors[key]
+    faults: dict[str, list[str]] = {}
+    for key, value in tensors.items():
+        if problem := fault(value):
+            faults.setdefault(problem, []).append(key)
+    if faults:
+        problem, keys = next(iter(faults.items()))
+        raise HslError(f"{name}: {len(keys)} entries are {problem} ({_list(keys[:3])}); give the "
+                       "state_dict, dense and not quantised")  # fmt: skip
+    return {key: tensor.detach() for key, tensor in tensors.items()}, dropped
+
+
+def _require_untrained(name: str, preset: str | None, told: Unstated | None) -> None:
+    """Refuse a class embedding, unless it is said never to have been trained."""
+    known = PRESETS[preset].unstated if preset in PRESETS else Unstated()
+    if not (told or Unstated()).filled(known).untrained_labels:
+        raise HslError(
+            f"{name}: class-conditional: its network was trained with label_emb, which hsl does not "
+            "give it; take an unconditional model (256x256_diffusion_uncond.pt), or, if label_emb "
+            "was never trained, as in files that Asyrp's code saved, say so to python -m "
+            "hsl.convert by --untrained-labels"
+        )
 
 
 def meta_unet(arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
@@ -187,14 +230,14 @@ def _weights(path: Path, held: Any, part: str | None) -> tuple[str, Mapping[str,
         found = dict(checkpoints.state_dicts(held))
     except RecursionError as error:
         raise HslError(f"{path}: holds itself, or too much within itself; fetch it anew") from error
-    bare = {w: {k.removeprefix("module.") for k in state} for w, state in found.items()}
-    usable = [w for w, keys in bare.items() if ddpm.MARK in keys or adm.MARK in keys]
+    names = {where: {bare(key) for key in state} for where, state in found.items()}
+    usable = [w for w, keys in names.items() if ddpm.MARK in keys or adm.MARK in keys]
     if part is not None:
         if part not in usable:
             raise HslError(f"{path}: no U-Net at {part!r}; there is one at: {_list(usable)}")
         return part, found[part]
     if not usable:
-        keys = {key for state in bare.values() for key in state}
+        keys = {key for state in names.values() for key in state}
         for mark, what in _OTHERS.items():
             if mark in keys:
                 raise HslError(f"{path}: holds {what}")
@@ -216,7 +259,8 @@ def _facts(
 ) -> tuple[str | None, Unstated]:
     """The preset that the file has, and what it leaves open as told, else as preset."""
     if preset is None:
-        preset = next((n for n, p in PRESETS.items() if p.architecture == architecture), None)
+        same = [n for n, p in PRESETS.items() if p.architecture == architecture]
+        preset = same[0] if same else None  # the others are of the same shapes: by name alone
     elif preset not in PRESETS:
         raise HslError(f"preset {preset!r}: want one of {', '.join(PRESETS)}")
     else:
@@ -259,10 +303,6 @@ def _check(
     found = [f"{len(v)} {kind} ({_list(v[:3])})" for kind, v in problems.items() if v]
     if found:
         raise HslError(f"{name}: does not fit its family: {'; '.join(found)}; fetch it anew")
-
-
-def _floats(value: object) -> bool:
-    return isinstance(value, Tensor) and value.is_floating_point()
 
 
 def _list(names: list[str]) -> str:

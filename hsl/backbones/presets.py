@@ -33,7 +33,9 @@ def _at(*levels: int, of: int) -> tuple[bool, ...]:
 _LINEAR = Unstated(schedule="linear", timesteps=1000, rescaled=False)
 _PX256 = (1, 1, 2, 2, 4, 4)
 
-#: By name. ``p2-256`` is ILVR's architecture, too; ``adm-256`` that of ADM's LSUN models.
+#: By name. ``p2-256`` is ILVR's architecture, too; ``adm-256`` that of ADM's LSUN models;
+#: ``adm-256-asyrp`` is adm-256 as Asyrp's code saves it, with a class embedding that was never
+#: trained (no file is taken for one unless it is named).
 PRESETS = {
     "ddpm-256": Preset(
         Architecture("ddpm", 128, _PX256, 2, _at(4, of=6)),
@@ -50,6 +52,10 @@ PRESETS = {
     "adm-256": Preset(
         Architecture("adm", 256, _PX256, 2, _at(3, 4, 5, of=6), 3, 6, True, True),
         _LINEAR.filled(Unstated(256, "legacy", head_channels=64)),
+    ),
+    "adm-256-asyrp": Preset(
+        Architecture("adm", 256, _PX256, 2, _at(3, 4, 5, of=6), 3, 6, True, True),
+        _LINEAR.filled(Unstated(256, "legacy", head_channels=64, untrained_labels=True)),
     ),
     "iddpm-lsun-256": Preset(
         Architecture("adm", 128, _PX256, 2, _at(4, of=6), 3, 6),

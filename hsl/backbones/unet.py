@@ -1,9 +1,10 @@
 """The split U-Net: ``encode`` down to the h-space, ``decode`` back up to eps."""
 
 import hashlib
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
 import torch
 from diffusers import UNet2DModel
@@ -11,6 +12,7 @@ from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from hsl.backbones.architecture import require_side
 from hsl.backbones.codecs import Codec, Identity
 from hsl.backbones.speed import PLAIN, Speed, require_compiler
 from hsl.errors import HslError
@@ -62,8 +64,9 @@ class Backbone(nn.Module):
         timestep_scale: the network sees t times this (improved-diffusion's rescaled timesteps).
 
     Raises:
-        HslError: an unknown tap, or a U-Net that cannot be split: conditional, without a middle
-            block, with skip blocks or Fourier features, of neither eps nor eps and variance.
+        HslError: an unknown tap, or a U-Net that cannot be split: class-conditional, without a
+            middle block, with skip blocks or Fourier features, of neither eps nor eps and
+            variance, of rectangles, or of an x that it cannot halve as often as it does.
     """
 
     def __init__(
@@ -82,7 +85,8 @@ class Backbone(nn.Module):
         for kind, value in (("class_embed_type", unet.config.class_embed_type),
                             ("num_class_embeds", unet.config.num_class_embeds)):  # fmt: skip
             if value is not None:
-                raise HslError(f"{name}: conditional U-Nets are not supported ({kind}={value})")
+                raise HslError(f"{name}: class-conditional U-Nets are not supported ({kind}="
+                               f"{value}); take an unconditional one")  # fmt: skip
         if unet.mid_block is None:
             raise HslError(f"{name}: a U-Net without a middle block has no h-space")
         skips = any(hasattr(b, "skip_conv") for b in (*unet.down_blocks, *unet.up_blocks))
@@ -94,7 +98,9 @@ class Backbone(nn.Module):
         self.codec: Codec = codec or Identity()
         self.tap = tap
         self.name = name
-        self.image_size = image_size or int(unet.config.sample_size)
+        #: Of x ``[B, C, s, s]``.
+        self.side = require_side(name, unet.config.sample_size, len(unet.config.block_out_channels))
+        self.image_size = image_size or self.side
         self.channels = int(unet.config.in_channels)
         self.timestep_scale = timestep_scale
         #: How it computes; set by `run_with`.
@@ -111,6 +117,13 @@ class Backbone(nn.Module):
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode: a frozen network has no other."""
         return super().train(False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """What every cast and move goes through. A cast loses digits: the hash is taken before."""
+        weights = next(self.unet.parameters()).detach()
+        if fn(weights.new_empty(0)).dtype != weights.dtype:
+            _ = self.hash
+        return super()._apply(fn, recurse)
 
     def run_with(self, speed: Speed) -> "Backbone":
         """Compute as these options say, in place, and return itself. The `hash` stays the same,
@@ -216,8 +229,7 @@ class Backbone(nn.Module):
     @property
     def x_shape(self) -> tuple[int, int, int]:
         """``(C, s, s)`` of x_t."""
-        size = int(self.unet.config.sample_size)
-        return self.channels, size, size
+        return self.channels, self.side, self.side
 
     @cached_property
     def h_shape(self) -> tuple[int, int, int]:
@@ -255,8 +267,8 @@ class Backbone(nn.Module):
         else there is: the settings that no shape tells (such as the heads' width), the heads that
         no config can say, the timesteps' scale, the autoencoder.
 
-        Weights are hashed as float32, so that the precision a file is stored or run in does not
-        matter where it loses nothing.
+        Weights are hashed as float32 and as they were loaded, so that the precision a file is
+        stored or a backbone run in does not matter: a cast backbone is still the same one.
         """
         digest = hashlib.sha256(f"{self.tap} {self.schedule.alphas_cumprod.tolist()}".encode())
         config = self.unet.config

@@ -1,0 +1,110 @@
+"""What the JSON files of a model's folder say: numbers within bounds, a network, a schedule."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from hsl.errors import HslError
+from hsl.schedule import Schedule
+
+#: Bounds of every whole number in a network's configuration, and of the length of every list:
+#: far beyond any model, and near enough that what lies beyond costs nothing to refuse.
+_LARGEST, _LONGEST = 2**53, 32
+#: Of those that count modules, which are made one by one.
+_REPEATS = ("layers_per_block", "num_attention_blocks")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON file's object.
+
+    Raises:
+        HslError: it cannot be read, or holds something else.
+    """
+    try:
+        about = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError, RecursionError) as error:
+        raise HslError(f"{path}: not a readable JSON file ({error}); fetch it anew") from error
+    if not isinstance(about, dict):
+        raise HslError(f"{path}: holds no JSON object; fetch it anew")
+    return about
+
+
+def network(folder: Path, *kinds: str) -> dict[str, Any]:
+    """The configuration of a network of one of these diffusers classes.
+
+    Raises:
+        HslError: there is none, it is of another class, or its numbers are beyond any network's.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        raise HslError(f"{folder}: no config.json; want a {kinds[0]} saved by save_pretrained")
+    config = read_json(path)
+    if config.get("_class_name") not in kinds:
+        raise HslError(f"{folder}: holds a {config.get('_class_name')}, not a {' or '.join(kinds)}")
+    for key, value in config.items():
+        values = value if isinstance(value, list) else [value]
+        bound = _LONGEST if key in _REPEATS else _LARGEST
+        numbers = [v for v in values if isinstance(v, int | float)]
+        if len(values) > _LONGEST or any(not -bound <= v <= bound for v in numbers):
+            raise HslError(f"{path}: {key} is {str(value)[:40]}, which no {kinds[0]} has; fetch it "
+                           "anew")  # fmt: skip
+    return config
+
+
+def schedule(folder: Path) -> Schedule:
+    """The noise schedule of a folder with ``scheduler/``, or with its file beside the others.
+
+    Raises:
+        HslError: there is none, or one that hsl cannot follow.
+    """
+    paths = (folder / "scheduler" / "scheduler_config.json", folder / "scheduler_config.json")
+    path = next((p for p in paths if p.exists()), None)
+    if path is None:
+        raise HslError(f"{folder}: no scheduler_config.json, so the noise schedule is unknown; put "
+                       "that of its training there")  # fmt: skip
+    about = read_json(path)
+    if about.get("prediction_type", "epsilon") != "epsilon":
+        raise HslError(f"{path}: predicts {about['prediction_type']}; hsl wants eps")
+    if about.get("rescale_betas_zero_snr"):
+        raise HslError(f"{path}: rescale_betas_zero_snr: its last x is noise alone, whose eps says "
+                       "nothing of x_0; hsl wants a schedule without it")  # fmt: skip
+    try:
+        return _scheduled(about)
+    except KeyError as error:
+        raise HslError(f"{path}: no {error}; the noise schedule is unknown") from error
+    except (ValueError, TypeError, RuntimeError, OverflowError) as error:
+        reason = str(error).splitlines()[0]
+        raise HslError(f"{path}: describes no noise schedule ({reason})") from error
+
+
+def _scheduled(about: dict[str, Any]) -> Schedule:
+    """The schedule of a diffusers scheduler's configuration."""
+    if about.get("trained_betas"):
+        return Schedule(about["trained_betas"])
+    kind, n = str(about.get("beta_schedule", "linear")), int(about["num_train_timesteps"])
+    if kind == "squaredcos_cap_v2":
+        return Schedule.cosine(n)
+    kinds = {"linear": Schedule.linear, "scaled_linear": Schedule.scaled_linear}
+    if kind not in kinds:
+        known = ", ".join([*kinds, "squaredcos_cap_v2"])
+        raise ValueError(f"beta schedule {kind!r}; want one of {known}")
+    return kinds[kind](n, float(about["beta_start"]), float(about["beta_end"]))
+
+
+def positive(about: dict[str, Any], key: str, where: Path) -> float | None:
+    """The positive number under ``key`` of the JSON file ``where``; None: there is none."""
+    value = about.get(key)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise HslError(f"{where}: {key} is {value!r}; want a positive number")
+    return value
+
+
+def count(about: dict[str, Any], key: str, where: Path) -> int | None:
+    """The positive whole number under ``key``; None: there is none."""
+    value = positive(about, key, where)
+    if value is not None and value != int(value):
+        raise HslError(f"{where}: {key} is {value!r}; want a whole number")
+    return None if value is None else int(value)

@@ -1,0 +1,137 @@
+"""The weights in a folder that diffusers wrote: which of its files they are, and what is in them.
+
+As in diffusers, the index of shards goes before a single file, and safetensors before PyTorch's.
+"""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from lightning.pytorch.utilities import rank_zero_warn
+from torch import Tensor
+
+from hsl import checkpoints
+from hsl.backbones.configs import read_json
+from hsl.errors import HslError
+
+_STEM = "diffusion_pytorch_model"
+_SHARD = re.compile(r"-\d+-of-\d+\.")
+#: Files that other programs keep weights in.
+_OTHERS = (".bin", ".ckpt", ".flashpack", ".gguf", ".h5", ".msgpack", ".pt", ".pth", ".safetensors")
+
+
+class _File(NamedTuple):
+    """A file of weights, or the index of shards; ``variant``: e.g. ``fp16``, or nothing."""
+
+    path: Path
+    kind: Literal["safetensors", "bin"]
+    is_index: bool
+    variant: str
+
+    @property
+    def rank(self) -> int:
+        """Lowest first, as diffusers looks for them."""
+        return 2 * (self.kind == "bin") + (self.is_index == (self.kind == "bin"))
+
+
+def weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors of a folder written by ``save_pretrained``, each let go when the next is taken.
+
+    Of several variants the one without a name is taken, which is the full-precision one; else the
+    only one there is.
+
+    Raises:
+        HslError: there is none, or more than one that could be meant; a damaged file; shards
+            without an index, or other shards than the index says.
+    """
+    chosen = _choose(folder)
+    if chosen.is_index:
+        yield from _shards(chosen.path)
+        return
+    held = _read(chosen.path)
+    while held:
+        yield held.popitem()
+
+
+def has_safetensors(folder: Path) -> bool:
+    """Whether what `weights` would read is there in safetensors."""
+    return any(file.kind == "safetensors" for file in _files(folder))
+
+
+def _files(folder: Path) -> list[_File]:
+    """Every file of weights and every index in ``folder``; shards count by their index alone."""
+    found = []
+    for path in sorted(folder.iterdir()):
+        parts = path.name.split(".")
+        if parts[0] != _STEM or _SHARD.search(path.name):
+            continue
+        is_index = parts[-1] == "json" and "index" in parts
+        named = [p for p in parts[1:] if not is_index or p not in ("index", "json")]
+        for kind in ("safetensors", "bin"):
+            if named.count(kind) == 1 and (is_index or named[-1] == kind):
+                named.remove(kind)
+                found.append(_File(path, kind, is_index, ".".join(named)))  # type: ignore[arg-type]
+    return found
+
+
+def _choose(folder: Path) -> _File:
+    found = _files(folder)
+    if not found:
+        raise HslError(f"{folder}: {_absent(folder)}")
+    variants = sorted({file.variant for file in found})
+    others = [v for v in variants if v]
+    if "" not in variants and len(variants) > 1:
+        raise HslError(f"{folder}: holds the variants {', '.join(variants)} and no file without "
+                       "one; leave there the one that is meant")  # fmt: skip
+    chosen = min((f for f in found if f.variant == variants[0]), key=lambda file: file.rank)
+    if chosen.variant:
+        rank_zero_warn(f"{folder}: holds only the variant {chosen.variant}; took "
+                       f"{chosen.path.name}")  # fmt: skip
+    elif others:
+        rank_zero_warn(f"{folder}: took {chosen.path.name}, and left the variant"
+                       f"{'s' * (len(others) > 1)} {', '.join(others)} beside it")  # fmt: skip
+    return chosen
+
+
+def _absent(folder: Path) -> str:
+    """Why a folder has no weights, as far as its files tell."""
+    names = sorted(path.name for path in folder.iterdir() if path.is_file())
+    shards = [name for name in names if name.startswith(_STEM) and _SHARD.search(name)]
+    if shards:
+        return (f"shards ({shards[0]} ...) without an index, which would say what belongs "
+                f"together; put {_STEM}.safetensors.index.json there")  # fmt: skip
+    others = [name for name in names if name.endswith(_OTHERS)]
+    held = f" (it holds {', '.join(others[:3])})" if others else ""
+    return f"no weights{held}; put {_STEM}.safetensors there"
+
+
+def _shards(index: Path) -> Iterator[tuple[str, Tensor]]:
+    """The tensors that an index names, from the shards it puts them in."""
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise HslError(f"{index}: no weight_map; fetch it anew")
+    shards: dict[str, set[str]] = {}
+    for name, shard in places.items():
+        if not isinstance(shard, str) or "\\" in shard or Path(shard).name != shard:
+            raise HslError(f"{index}: puts {name} into {shard!r}, which is no file beside it; "
+                           "fetch it anew")  # fmt: skip
+        shards.setdefault(shard, set()).add(name)
+    missing = [shard for shard in sorted(shards) if not (index.parent / shard).is_file()]
+    if missing:
+        raise HslError(f"{index}: names {missing[0]}, which is not there; fetch it")
+    for shard in sorted(shards):
+        held = _read(index.parent / shard)
+        if odd := sorted(shards[shard] ^ held.keys()):
+            verb = "lacks" if odd[0] in shards[shard] else "holds"
+            raise HslError(f"{index.parent / shard}: {verb} {odd[0]}, against {index.name}: of "
+                           "another save; fetch both anew")  # fmt: skip
+        while held:
+            yield held.popitem()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    held = checkpoints.read(path)
+    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+        raise HslError(f"{path}: holds more than tensors by name; fetch it anew")
+    return dict(held)
