@@ -166,7 +166,7 @@ def require_side(name: str, size: object, levels: int) -> int:
         HslError: there is none, a rectangle, too large a one, or one that cannot be halved
             between the U-Net's ``levels`` and doubled back; ``name`` says whose it is.
     """
-    sides = list(size) if isinstance(size, list | tuple) else [size]
+    sides: list[Any] = list(size) if isinstance(size, list | tuple) else [size]
     if not sides or any(type(side) is not int or side < 1 for side in sides):
         raise HslError(f"{name}: sample_size is {size!r}; want the side of x, a positive whole "
                        "number")  # fmt: skip

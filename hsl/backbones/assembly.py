@@ -62,7 +62,7 @@ def _fitting(
     others goes into ``problems``."""
     for given, tensor in tensors:
         key = _renamed(bare(given))
-        problem = "twice" if key in seen else fault(tensor)
+        problem = "given twice" if key in seen else fault(tensor)
         if problem is None and key not in wanted:
             problem = "unexpected"
         if problem is None and tuple(tensor.shape) != wanted[key]:

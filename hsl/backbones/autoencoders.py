@@ -60,9 +60,9 @@ def _found(folder: Path) -> dict[str, str]:
             found[path.parent.name] = kind
     index = folder / "model_index.json"
     for part, about in (read_json(index) if index.exists() else {}).items():
-        kind = about[-1] if isinstance(about, list) and about else None
-        if isinstance(kind, str) and _is_autoencoder(kind):
-            found.setdefault(part, kind)
+        named = str(about[-1]) if isinstance(about, list) and about else ""
+        if _is_autoencoder(named):
+            found.setdefault(part, named)
     return found
 
 

@@ -187,8 +187,8 @@ def _taken(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], l
     tensors: dict[str, Tensor] = {}
     for key, tensor in state.items():
         if bare(key) in tensors:
-            raise HslError(f"{name}: has names with and without what wraps a network ({key}); "
-                           "leave one network in it")  # fmt: skip
+            raise HslError(f"{name}: has {bare(key)} twice, with and without 'module.' or the "
+                           "like; leave one network in it")  # fmt: skip
         tensors[bare(key)] = tensor
     tensors.pop(_COUNTER, None)
     dropped = [key for key in tensors if key.startswith(_STRAYS)]
@@ -210,9 +210,9 @@ def _require_untrained(name: str, preset: str | None, told: Unstated | None) -> 
     known = PRESETS[preset].unstated if preset in PRESETS else Unstated()
     if not (told or Unstated()).filled(known).untrained_labels:
         raise HslError(
-            f"{name}: class-conditional: its network was trained with label_emb, which hsl does not "
-            "give it; take an unconditional model (256x256_diffusion_uncond.pt), or, if label_emb "
-            "was never trained, as in files that Asyrp's code saved, say so to python -m "
+            f"{name}: class-conditional: its network was trained with label_emb, which hsl does "
+            "not give it; take an unconditional model (256x256_diffusion_uncond.pt), or, if "
+            "label_emb was never trained, as in files that Asyrp's code saved, say so to python -m "
             "hsl.convert by --untrained-labels"
         )
 

@@ -21,11 +21,11 @@ def bare(name: str) -> str:
 def fault(value: object) -> str | None:
     """Why this is no tensor of a network, in the words that follow "are"; None: it is one."""
     if not isinstance(value, Tensor) or not value.is_floating_point():
-        return "no tensors of floats"
+        return "not tensors of floats"
     if value.is_nested or value.layout != torch.strided:
         return "sparse or nested"
     if value.untyped_storage().nbytes() < value.numel() * value.element_size():
-        return "larger than what the file holds of them"
+        return "larger than what the file holds"
     return None
 
 

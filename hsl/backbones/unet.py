@@ -123,7 +123,7 @@ class Backbone(nn.Module):
         weights = next(self.unet.parameters()).detach()
         if fn(weights.new_empty(0)).dtype != weights.dtype:
             _ = self.hash
-        return super()._apply(fn, recurse)
+        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def run_with(self, speed: Speed) -> "Backbone":
         """Compute as these options say, in place, and return itself. The `hash` stays the same,

@@ -71,7 +71,7 @@ def _files(folder: Path) -> list[_File]:
         for kind in ("safetensors", "bin"):
             if named.count(kind) == 1 and (is_index or named[-1] == kind):
                 named.remove(kind)
-                found.append(_File(path, kind, is_index, ".".join(named)))  # type: ignore[arg-type]
+                found.append(_File(path, kind, is_index, ".".join(named)))
     return found
 
 

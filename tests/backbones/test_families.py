@@ -17,6 +17,7 @@ import tiny
 from hsl.backbones import PRESETS, SOURCES, TAPS, Backbone, Unstated, load
 from hsl.backbones.assembly import assemble
 from hsl.backbones.original import Original, meta_unet, of_state, understand
+from hsl.backbones.state import finite
 from hsl.directions import ImplicitFunction
 from hsl.errors import HslError
 from hsl.process import Edit, reverse
@@ -246,8 +247,9 @@ def test_full_size_key_sets(name: str) -> None:
 
 def test_presets_differ_in_their_shapes() -> None:
     """Else a file could be taken for another model."""
-    assert len({preset.architecture for preset in PRESETS.values()}) == len(PRESETS)
-    assert set(FULL) == set(PRESETS)
+    by_shape = {n: p for n, p in PRESETS.items() if not p.unstated.untrained_labels}
+    assert len({preset.architecture for preset in by_shape.values()}) == len(by_shape)
+    assert set(FULL) == set(by_shape)
     for source in SOURCES.values():
         assert bool(source.hub) != bool(source.file and source.url and source.preset in PRESETS)
 
@@ -260,14 +262,52 @@ def test_strays_are_dropped_with_a_warning_on_loading(tmp_path: Path) -> None:
         assert load(str(tmp_path / "file.pt"), told=facts).name == "file"
 
 
-def test_strays_are_dropped_with_a_note() -> None:
-    state = meta("adm-256") | {
+def of_asyrp() -> dict[str, Tensor]:
+    return meta("adm-256") | {
         "label_emb.weight": torch.empty(1000, 1024, device="meta"),
         "layer_0.in_layers.0.weight": torch.empty(1024, device="meta"),
     }
-    original = of_state({f"module.{key}": tensor for key, tensor in state.items()}, "file")
-    assert original.about["dropped"] == ["label_emb", "layer_0"]
-    assert original.about["preset"] == "adm-256"
+
+
+def test_strays_are_dropped_with_a_note() -> None:
+    for preset, facts in (("adm-256-asyrp", None), (None, Unstated(untrained_labels=True))):
+        original = of_state(of_asyrp(), "file", preset, facts)
+        assert original.about["dropped"] == ["label_emb", "layer_0"]
+        assert original.about["untrained_labels"] is True
+        assert original.config == of_state(meta("adm-256"), "file").config
+
+
+@pytest.mark.parametrize("preset", [None, "adm-256"])
+def test_class_conditional_files_are_refused(preset: str | None) -> None:
+    """Unless they are said to be unconditional ones in whose label_emb nothing was learnt."""
+    with pytest.raises(HslError, match=r"file: class-conditional.*uncond.*--untrained-labels"):
+        of_state(of_asyrp(), "file", preset)
+    net = ADM(32, (1, 2), 1, [8], 16, False, True, True, heads=1, num_classes=3)
+    with pytest.raises(HslError, match="file: class-conditional"):  # before what else is missing
+        of_state(net.state_dict(), "file")
+
+
+WRAPPED = ("module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module.",
+           "_fsdp_wrapped_module.")  # fmt: skip
+
+
+@pytest.mark.parametrize("prefix", WRAPPED)
+def test_names_wrapped_by_ddp_or_compile(prefix: str, tmp_path: Path) -> None:
+    net, facts = small("adm, updown, legacy")
+    torch.save({prefix + key: tensor for key, tensor in net.state_dict().items()}, tmp_path / "f")
+    got = of_state(net.state_dict(), "file", told=facts)
+    wrapped = understand(tmp_path / "f", told=facts)
+    assert all(torch.equal(got.tensors[k], wrapped.tensors[k]) for k in got.tensors)
+    assert len(wrapped.tensors) == len(got.tensors)
+
+
+def test_blocks_compiled_one_by_one_and_averaged_models() -> None:
+    net, facts = small("adm, updown, legacy")
+    inner = {k.replace("middle_block.", "middle_block._orig_mod."): v
+             for k, v in net.state_dict().items()}  # fmt: skip
+    assert any("_orig_mod" in key for key in inner)
+    averaged = {f"module.{k}": v for k, v in inner.items()} | {"n_averaged": torch.tensor(7)}
+    assert set(of_state(averaged, "file", told=facts).tensors) == set(net.state_dict())
 
 
 # What is wrong is said.
@@ -296,7 +336,16 @@ def faulty(fault: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
         return state, {"preset": "adm"}, "want one of ddpm-256"
     if fault == "integers":
         state[key] = state[key].to(torch.int8)
-        return state, {}, f"1 entries are no tensors of floats ({key})"
+        return state, {}, f"1 entries are not tensors of floats ({key})"
+    if fault == "sparse":
+        state = dict(SMALL["ddpm"][0]().state_dict())
+        state["conv_in.weight"] = state["conv_in.weight"].detach().to_sparse()
+        return state, {}, "1 entries are sparse or nested (conv_in.weight)"
+    if fault == "repeated":
+        state[key] = torch.zeros(1).expand(512, 512, 3, 3)
+        return state, {}, f"1 entries are larger than what the file holds ({key})"
+    if fault == "an image that cannot be halved":
+        return state, {"told": Unstated(100)}, "file.pt: x of 100 x 100; want a side"
     if fault == "two networks":
         return state | {f"module.{key}": state[key]}, {}, "with and without 'module.'"
     if fault == "too narrow":
@@ -324,7 +373,8 @@ def faulty(fault: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     "fault",
     ["missing", "unexpected", "misshapen", "no first convolution", "half the levels",
      "another preset", "no such preset", "heads that do not divide", "no preset", "integers",
-     "two networks", "too narrow", "a wider first level", "too few timesteps"],
+     "two networks", "sparse", "repeated", "an image that cannot be halved", "too narrow",
+     "a wider first level", "too few timesteps"],
 )  # fmt: skip
 def test_faults_are_named_in_one_line(fault: str) -> None:
     state, arguments, says = faulty(fault)
@@ -332,6 +382,43 @@ def test_faults_are_named_in_one_line(fault: str) -> None:
         of_state(state, "file.pt", **arguments)
     text = str(error.value)
     assert "\n" not in text and says in text, text
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"timesteps": 10**11}, {"timesteps": 2 * 10**9}, {"timesteps": 1}, {"image_size": 10**11},
+     {"image_size": 0}, {"heads": 10**9}, {"head_channels": -1}, {"image_size": 16.0}],
+)  # fmt: skip
+def test_numbers_that_no_model_has(numbers: dict[str, Any]) -> None:
+    (name,) = numbers
+    with pytest.raises(HslError, match=f"--{name.replace('_', '-')}.*want a whole number from"):
+        Unstated(**numbers)
+
+
+def test_parameters_are_tensors(tmp_path: Path) -> None:
+    net, facts = small("ddpm")
+    torch.save({k: torch.nn.Parameter(v) for k, v in net.state_dict().items()}, tmp_path / "f.pt")
+    torch.save(net.state_dict(), tmp_path / "g.pt")
+    got, want = (load(str(tmp_path / name), told=facts) for name in ("f.pt", "g.pt"))
+    assert got.hash == want.hash
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
+    net, facts = small("ddpm")
+    state = dict(net.state_dict())
+    state["mid.attn_1.q.weight"] = state["mid.attn_1.q.weight"].clone()
+    state["mid.attn_1.q.weight"][3, 1] = value
+    torch.save(state, tmp_path / "file.pt")
+    says = r"file.pt: mid_block.attentions.0.to_q.weight has values that are NaN or infinite"
+    with pytest.raises(HslError, match=says):
+        load(str(tmp_path / "file.pt"), told=facts)
+
+
+def test_finite_values_whose_sum_is_not() -> None:
+    tensor = torch.full((4,), 3e38)
+    (found,) = finite([("a", tensor)], "file")
+    assert torch.equal(found[1], tensor)
 
 
 def understood(held: Any, tmp_path: Path, part: str | None = None) -> Original:
