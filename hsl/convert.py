@@ -141,6 +141,12 @@ def main(arguments: list[str] | None = None) -> int:
         help="whether the network sees t*1000/timesteps",
     )
     parser.add_argument(
+        "--untrained-labels",
+        action="store_const",
+        const=True,
+        help="label_emb was never trained (files that Asyrp's code saved): leave it out",
+    )
+    parser.add_argument(
         "--check", type=Path, metavar="IMAGE", help="refuse a model whose eps error is too large"
     )
     return commands.run("hsl.convert", lambda: run(_parsed(parser, arguments)))
@@ -156,9 +162,6 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> arg
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for; the last line printed is the folder's path."""
     told = Unstated(**{k: getattr(options, k) for k in vars(Unstated())})
-    for key, value in vars(told).items():
-        if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-            raise HslError(f"--{key.replace('_', '-')} {value}: want at least 1")
     if options.original is None:
         raise HslError("say what to convert: python -m hsl.convert ORIGINAL OUT")
     if options.out is None:

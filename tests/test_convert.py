@@ -97,6 +97,20 @@ def test_the_folders_schedule_is_the_files(tmp_path: Path) -> None:
     assert float(backbone.schedule.betas[-1]) == pytest.approx(0.04)
 
 
+def test_labels_that_were_never_trained_are_left_out(tmp_path: Path) -> None:
+    labelled = ADM(32, (1, 2), 1, [8], 16, False, False, True, heads=1, num_classes=3)
+    reinit(labelled, 5)
+    torch.save(labelled.state_dict(), tmp_path / "file.pt")
+    options = [*FACTS, "--qkv", "legacy", "--heads", "1", "--untrained-labels"]
+    assert convert.main([str(tmp_path / "file.pt"), str(tmp_path / "out"), *options]) == 0
+    labelled.label_emb, x, t = None, torch.randn(2, 3, 16, 16), torch.tensor([5, 700])
+    backbone = load(str(tmp_path / "out"))
+    with torch.no_grad():
+        assert (backbone.output(backbone.encode(x, t)) - labelled(x, t)).abs().max() <= 2e-5
+    about = json.loads((tmp_path / "out" / "hsl.json").read_text())["original"]
+    assert about["dropped"] == ["label_emb"] and about["untrained_labels"] is True
+
+
 def test_the_folder_is_a_diffusers_pipeline(tmp_path: Path) -> None:
     net, out = original(tmp_path / "file.pt", ddpm()), tmp_path / "out"
     assert convert.main([str(tmp_path / "file.pt"), str(out), *FACTS]) == 0
@@ -130,6 +144,12 @@ def test_the_folder_is_a_diffusers_pipeline(tmp_path: Path) -> None:
         (["toyfaces", "--qkv", "new", "--check", "noise.png"], "is a folder"),
         (["file.pt", *FACTS, "--part", "ema", "--check", "face.png"], "no U-Net at 'ema'"),
         (["toyfaces", "--check", "noise.png"], "its eps error is"),
+        *((["file.pt", "out", *FACTS, "--timesteps", n], "2 to 100000") for n in ("1", "9" * 11)),
+        (["file.pt", "out", *FACTS, "--image-size", "9" * 11], "--image-size 99999999999"),
+        (["file.pt", "out", *FACTS, "--image-size", "9" * 5000], "--image-size"),
+        (["nan.pt", "out", *FACTS], "nan.pt: conv_in.weight has values that are NaN"),
+        (["sparse.pt", "out", *FACTS], "entries are sparse"),
+        (["labels.pt", "out", *FACTS, "--qkv", "new", "--heads", "1"], "labels.pt: class-cond"),
     ],
 )
 def test_refusals_are_one_line_and_write_nothing(
@@ -138,6 +158,11 @@ def test_refusals_are_one_line_and_write_nothing(
     monkeypatch.chdir(tmp_path)
     original(tmp_path / "file.pt", ddpm())
     original(tmp_path / "gray.pt", DDPM(32, (1, 2), 1, [8], 16, 1, 1))
+    state = ddpm().state_dict()
+    torch.save({k: v * float("nan") for k, v in state.items()}, tmp_path / "nan.pt")
+    torch.save({k: v.to_sparse() for k, v in state.items()}, tmp_path / "sparse.pt")
+    labelled = ADM(32, (1, 2), 1, [8], 16, False, False, True, heads=1, num_classes=3)
+    torch.save(labelled.state_dict(), tmp_path / "labels.pt")
     (tmp_path / "there").mkdir()
     (tmp_path / "dangling").symlink_to("nowhere")
     save_image("face.png", torch.linspace(-1, 1, 16).expand(3, 16, 16))

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from diffusers import UNet2DModel
 from torch import Size, Tensor
+from torch.nn import Parameter
 
 from hsl import checkpoints
 from hsl.backbones import adm, ddpm
@@ -20,6 +21,7 @@ from hsl.backbones.architecture import (
     mixed_heads,
     require_side,
 )
+from hsl.backbones.parts import listed, part_of
 from hsl.backbones.presets import PRESETS
 from hsl.backbones.state import bare, fault, finite
 from hsl.errors import HslError
@@ -32,14 +34,6 @@ _LABELS = "label_emb."
 _STRAYS = ("layer_", _LABELS)
 #: What torch's averaged model counts, among the tensors.
 _COUNTER = "n_averaged"
-_OTHERS = {
-    "conv1.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
-    "in_layers.0.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
-    "time_embedding.linear_1.weight": "a U-Net in diffusers' layout: give its folder, with its "
-    "config.json, instead",
-    "model.diffusion_model.time_embed.0.weight": "latent diffusion in CompVis' layout: take its "
-    "diffusers folder, e.g. CompVis/ldm-celebahq-256",
-}
 
 
 @dataclass(frozen=True)
@@ -126,7 +120,7 @@ def understand(
             be told and was not.
     """
     path = Path(path)
-    where, state = _weights(path, checkpoints.read(path, mapped), part)
+    where, state = part_of(path, checkpoints.read(path, mapped), part)
     return of_state(state, str(path), preset, told, {"source": path.name, "part": where})
 
 
@@ -196,13 +190,15 @@ def _taken(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], l
         del tensors[key]
     faults: dict[str, list[str]] = {}
     for key, value in tensors.items():
-        if problem := fault(value):
+        # a network's parameters are not all that it computes with: its state_dict is
+        odd = "parameters, not a state_dict's tensors" if isinstance(value, Parameter) else None
+        if problem := odd or fault(value):
             faults.setdefault(problem, []).append(key)
     if faults:
         problem, keys = next(iter(faults.items()))
-        raise HslError(f"{name}: {len(keys)} entries are {problem} ({_list(keys[:3])}); give the "
+        raise HslError(f"{name}: {len(keys)} entries are {problem} ({listed(keys[:3])}); give the "
                        "state_dict, dense and not quantised")  # fmt: skip
-    return {key: tensor.detach() for key, tensor in tensors.items()}, dropped
+    return tensors, dropped
 
 
 def _require_untrained(name: str, preset: str | None, told: Unstated | None) -> None:
@@ -222,36 +218,6 @@ def meta_unet(arguments: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         state = UNet2DModel(**arguments).state_dict()
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
-
-
-def _weights(path: Path, held: Any, part: str | None) -> tuple[str, Mapping[str, Tensor]]:
-    """The state dict to take from what a file holds, and its place in it."""
-    try:
-        found = dict(checkpoints.state_dicts(held))
-    except RecursionError as error:
-        raise HslError(f"{path}: holds itself, or too much within itself; fetch it anew") from error
-    names = {where: {bare(key) for key in state} for where, state in found.items()}
-    usable = [w for w, keys in names.items() if ddpm.MARK in keys or adm.MARK in keys]
-    if part is not None:
-        if part not in usable:
-            raise HslError(f"{path}: no U-Net at {part!r}; there is one at: {_list(usable)}")
-        return part, found[part]
-    if not usable:
-        keys = {key for state in names.values() for key in state}
-        for mark, what in _OTHERS.items():
-            if mark in keys:
-                raise HslError(f"{path}: holds {what}")
-        shown = _list(sorted(keys)[:3]) if keys else "no tensors"
-        raise HslError(f"{path}: not a U-Net of a known family (holds {shown}); want DDPM, "
-                       "ADM, P2, ILVR or improved-diffusion")  # fmt: skip
-    averaged = [w for w in usable if "ema" in w]
-    if len(averaged) == 1:
-        usable = averaged
-    elif isinstance(held, list | tuple) and all(w.isdecimal() for w in usable):
-        usable = usable[-1:]  # DDIM's [model, optimiser, epoch, step, moving average]
-    if len(usable) > 1:
-        raise HslError(f"{path}: holds several U-Nets: say which by part: {_list(usable)}")
-    return usable[0], found[usable[0]]
 
 
 def _facts(
@@ -300,10 +266,6 @@ def _check(
             if k in shapes and tuple(shapes[k]) != wanted[k]
         ],
     }
-    found = [f"{len(v)} {kind} ({_list(v[:3])})" for kind, v in problems.items() if v]
+    found = [f"{len(v)} {kind} ({listed(v[:3])})" for kind, v in problems.items() if v]
     if found:
         raise HslError(f"{name}: does not fit its family: {'; '.join(found)}; fetch it anew")
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(name or "the file itself" for name in names)
