@@ -1,7 +1,6 @@
 """An edit: a direction, where along the process it acts, and how it is put in."""
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -9,13 +8,13 @@ from torch import Tensor
 from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import Boundary, Direction
 from hsl.errors import HslError
+from hsl.types import INJECTIONS as INJECTIONS
+from hsl.types import Injection as Injection
 
-Injection = Literal["asymmetric", "symmetric", "replaced", "slerp"]
 #: Images whose two decodes a CPU runs as one batch: the bundled U-Net's take 0.7 of the time at
 #: one image, 0.8 at two, about as much at 8 and 1.1 of it at 32 (experiments/speed); those of a
 #: U-Net of 64 pixels 0.97 at one and 1.07 at four.
 TOGETHER = 2
-INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced", "slerp")
 #: Those whose strength is a share of what takes the place of h, not a factor of what is added to
 #: it: the number of steps leaves it alone.
 SHARES: tuple[Injection, ...] = ("replaced", "slerp")

@@ -1,25 +1,57 @@
 """Sample records: all that it takes to make the same images again, in one file."""
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hsl.backbones import Backbone
-from hsl.directions import Boundary, Direction, PerImage, build, provenance
+from hsl.directions import ABOUT, Boundary, Direction, PerImage, filled, provenance
 from hsl.errors import HslError
-from hsl.files import replacing
 from hsl.injection import Edit
 from hsl.process import Noise, SeededNoise, last, reverse
 from hsl.progress import track
+from hsl.schema import (
+    Rule,
+    anything,
+    check,
+    flag,
+    listed,
+    number,
+    one_of,
+    optional,
+    timestep,
+    whole,
+)
+from hsl.schema import grid as ascending
+from hsl.tensors import read_tensors, require_weights, write_tensors
+from hsl.types import INJECTIONS
 
 _FORMAT = 1
+_WANTED = "a sample record saved by hsl"
+_HEADER: dict[str, Rule] = {
+    "format": whole(_FORMAT, _FORMAT),
+    "grid": ascending,
+    "etas": listed(number(0, 1)),
+    "seed": whole(-(2**63)),
+    "backbone": anything(),
+    "batch": whole(1),
+}
+_EDIT: dict[str, Rule] = {
+    "strength": number(),
+    "t_edit": timestep,
+    "t_boost": timestep,
+    "t_start": optional(timestep),
+    "injection": one_of(*INJECTIONS),
+    "h_factor": number(),
+    "mask": optional(anything()),
+    "rescale": flag(),
+    "dt_lambda": number(),
+    "dt_end": whole(),
+}
 
 
 @dataclass(frozen=True)
@@ -53,13 +85,23 @@ class SampleRecord:
         machine.
 
         Raises:
-            HslError: another backbone than it was made with, or another tap.
+            HslError: another backbone than it was made with, another tap, or other latents than
+                the backbone's.
         """
         for name, own in (("backbone_hash", backbone.hash), ("tap", backbone.tap)):
             if self.backbone[name] != own:
                 raise HslError(f"this record was made with backbone {self.backbone['backbone']} "
                                f"({name} {self.backbone[name]}), not {backbone.name} ({own}): "
                                "load that one")  # fmt: skip
+        given, mask = [*self.x_T.shape[1:]], None if self.edit is None else self.edit.mask
+        if given != [*backbone.x_shape]:
+            raise HslError(f"this record is damaged: latents of shape {given}, but those of "
+                           f"{backbone.name} have {[*backbone.x_shape]}")  # fmt: skip
+        if mask is not None and mask.shape != backbone.h_shape[1:]:
+            raise HslError(f"this record is damaged: a mask of shape {[*mask.shape]}, but h of "
+                           f"{backbone.name} has {[*backbone.h_shape[1:]]}")  # fmt: skip
+        if self.edit is not None:
+            self.edit.direction.check(backbone)
         return self._run(backbone, lambda rows: lambda t, like: self.noises[t][rows].to(like))
 
     def save(self, path: str | Path) -> Path:
@@ -77,10 +119,7 @@ class SampleRecord:
             tensors |= {f"direction.{k}": v for k, v in direction.state_dict().items()}
             header["edit"] = {k: v for k, v in values.items() if k not in given}
             header |= {"direction": direction.config(), "about": direction.about}
-        held = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-        with replacing(path) as temporary:
-            save_file(held, temporary, metadata={"hsl": json.dumps(header)})
-        return Path(path)
+        return write_tensors(path, tensors, header)
 
     @staticmethod
     def load(path: str | Path) -> "SampleRecord":
@@ -89,17 +128,12 @@ class SampleRecord:
         Raises:
             HslError: a missing or damaged file, or another one.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise HslError(f"{path}: no such file; want a sample record saved by hsl")
+        header, tensors = read_tensors(path, _WANTED, {*_HEADER, "edit", "direction", "about"})
         try:
-            with safe_open(path, framework="pt") as file:
-                header = json.loads((file.metadata() or {})["hsl"])
-                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             return _record(header, tensors)
-        except Exception as error:  # a damaged header raises whatever it happens to ask for
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise HslError(f"{path}: no sample record of hsl's, or damaged ({reason})") from error
+        except Exception as error:  # sizes that no tensor has raise whatever torch has for them
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+            raise HslError(f"{path}: not {_WANTED}, or damaged ({reason})") from error
 
     @torch.no_grad()
     def _run(self, backbone: Backbone, noise: Callable[[slice], Noise]) -> Tensor:
@@ -175,21 +209,51 @@ def sample(
 
 
 def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
+    """The record that a file holds.
+
+    Raises:
+        ValueError: it could not have been saved by `SampleRecord.save`.
+    """
+
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    edit = None
-    if header["edit"] is not None:
-        config = header["direction"]
-        if config["kind"] == Boundary.kind:  # of before there was a choice
-            config = {"h_of": "moved"} | config
-        direction = build(config)
-        direction.load_state_dict(part("direction."))
-        direction.about = dict(header["about"])
-        values: dict[str, Any] = header["edit"] | part("edit.")
-        edit = Edit(direction.requires_grad_(False), **values)
-    noises = {int(t): z for t, z in part("noise.").items()}
-    return SampleRecord(
-        tensors["x_T"], header["grid"], header["etas"], tensors["index"], header["seed"], edit,
-        header["backbone"], header["batch"], noises,
-    )  # fmt: skip
+    check(header, _HEADER, [*_HEADER, "edit"])
+    check(header["backbone"], ABOUT, ["backbone", "backbone_hash", "tap"])
+    grid, noises = header["grid"], part("noise.")
+    if len(header["etas"]) != len(grid):
+        raise ValueError(f"{len(header['etas'])} etas for {len(grid)} timesteps")
+    if strange := noises.keys() - {str(t) for t in grid}:
+        raise ValueError(f"noise at t={min(strange)}, which is no timestep of its grid")
+    x_T, index = tensors["x_T"], tensors["index"]
+    if x_T.ndim != 4 or not len(x_T) or index.shape != x_T.shape[:1] or index.dtype != torch.int64:
+        raise ValueError(f"x_T has shape {list(x_T.shape)}, index {list(index.shape)}")
+    if any(z.shape != x_T.shape for z in noises.values()):
+        raise ValueError("noise of another shape than x_T")
+    require_weights({"x_T": x_T, **noises})
+    edit = _edit(header, part("edit."), part("direction."), len(x_T))
+    return SampleRecord(x_T, grid, header["etas"], index, header["seed"], edit, header["backbone"],
+                        header["batch"], {int(t): z for t, z in noises.items()})  # fmt: skip
+
+
+def _edit(
+    header: dict[str, Any], given: dict[str, Tensor], weights: dict[str, Tensor], n: int
+) -> Edit | None:
+    """The edit of a record of ``n`` images; ``given``: those of its fields that are tensors."""
+    if header["edit"] is None:
+        return None
+    check(header, {}, ["direction", "about"])
+    values = check(header["edit"], _EDIT, others=False)
+    mask, strength = given.get("mask"), given.get("strength", torch.zeros(()))
+    if given.keys() - {"mask", "strength"} or (mask is not None and mask.dtype != torch.bool):
+        raise ValueError("tensors of an edit that are no mask or strength")
+    require_weights({"strength": strength})
+    if strength.ndim > 1 or (strength.ndim and len(strength) != n):
+        raise ValueError(f"strengths of shape {list(strength.shape)} for {n} images")
+    config = header["direction"]
+    if isinstance(config, dict) and config.get("kind") == Boundary.kind:
+        config = {"h_of": "moved"} | config  # of before there was a choice
+    direction = filled(config, weights, check(header["about"], ABOUT))
+    if isinstance(direction, PerImage) and len(direction.weights) != n:
+        raise ValueError(f"weights for {len(direction.weights)} images, not {n}")
+    return Edit(direction.requires_grad_(False), **(values | given))

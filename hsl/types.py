@@ -1,8 +1,12 @@
 """What every part of hsl passes around."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from torch import Tensor
+
+#: How a direction is put in: see `hsl.injection.Edit`.
+Injection = Literal["asymmetric", "symmetric", "replaced", "slerp"]
+INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced", "slerp")
 
 
 class Batch(NamedTuple):

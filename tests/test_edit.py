@@ -322,4 +322,4 @@ def test_a_replay_stands_alone(place: Place, tmp_path: Path, capsys) -> None:
         err = capsys.readouterr().err
         assert message in err and err.count("\n") == 1 and not (tmp_path / "out").exists()
     assert place.call("--replay", place.smile) == 2
-    assert "no sample record" in capsys.readouterr().err
+    assert "not a sample record" in capsys.readouterr().err

@@ -13,7 +13,7 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 #: these have rows. A new module or package directly under hsl/ goes in here.
 ROWS = (
     (1, "errors types signals"),
-    (1, "files"),
+    (1, "files schema"),
     (1, "commands schedule assets report progress tensors confidence"),
     (1, "store checkpoints ranks resume"),
     (2, "backbones encoders solvers data"),

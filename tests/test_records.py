@@ -1,10 +1,13 @@
 """A sample record makes the same images again, bit for bit."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from hsl import records
 from hsl.directions import Boundary, Combination, Shift
@@ -108,6 +111,82 @@ def test_what_is_no_record_is_refused_in_one_line(tmp_path: Path) -> None:
         with pytest.raises(HslError, match=f"{name}.safetensors: ") as error:
             SampleRecord.load(tmp_path / f"{name}.safetensors")
         assert "\n" not in str(error.value)
+
+
+def harmed(path: Path, name: str = "implicit", tensors=lambda given: given, **changed) -> Path:
+    """A record whose header says something else; without a checksum, as who changes it would."""
+    _, record = sample(backbone(), X_T, GRID, EDITS[name], index=torch.arange(5))
+    with safe_open(record.save(path), framework="pt") as file:
+        header = json.loads(file.metadata()["hsl"])
+        held = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    del header["checksum"]
+    for key, value in changed.items():
+        header[key] = header[key] | value if isinstance(value, dict) and value else value
+    save_file(tensors(held), path, metadata={"hsl": json.dumps(header)})
+    return path
+
+
+HARM = {
+    "batch 0": {"batch": 0}, "batch x": {"batch": "x"}, "format": {"format": 2},
+    "grid of texts": {"grid": ["a"]}, "no grid": {"grid": []}, "unsorted": {"grid": GRID[::-1]},
+    "no backbone": {"backbone": None}, "empty backbone": {"backbone": {}},
+    "tap": {"backbone": {"tap": "beside"}}, "hash": {"backbone": {"backbone_hash": 3}},
+    "etas of texts": {"etas": ["x"] * 6}, "few etas": {"etas": [0.0]}, "eta 2": {"etas": [2.0] * 6},
+    "seed": {"seed": "x"}, "seed null": {"seed": None}, "edit": {"edit": 3},
+    "edited": {"edit": {"t_edit": "x"}}, "order": {"edit": {"t_edit": 200, "t_start": 100}},
+    "injection": {"edit": {"injection": "?"}}, "unknown": {"edit": {"more": 1}},
+    "direction": {"direction": {"channels": 64}}, "about": {"about": {"steps": 0}},
+    "more": {"more": 1},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", HARM)
+def test_a_damaged_header_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(HslError, match=r"r.safetensors: not a sample record") as error:
+        SampleRecord.load(harmed(tmp_path / "r.safetensors", **HARM[name]))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "change"),
+    [
+        ("none", {"index": torch.tensor([0])}),
+        ("none", {"index": torch.arange(5.0)}),
+        ("none", {"x_T": X_T.long()}),
+        ("none", {"x_T": X_T / 0}),
+        ("none", {"x_T": X_T[0]}),
+        ("none", {"noise.60": X_T[:2]}),
+        ("none", {"noise.61": X_T}),
+        ("none", {"noise.x": X_T}),
+        ("per image", {"edit.strength": torch.ones(4)}),
+        ("per image", {"edit.strength": torch.ones(5).long()}),
+        ("masked", {"edit.mask": torch.ones(4, 4)}),
+        ("masked", {"edit.more": torch.ones(4, 4)}),
+        ("implicit", {"direction.more": torch.ones(4, 4)}),
+    ],
+)
+def test_damaged_tensors_are_refused(edit: str, change: dict, tmp_path: Path) -> None:
+    with pytest.raises(HslError, match=r"r.safetensors: not a sample record") as error:
+        SampleRecord.load(harmed(tmp_path / "r.safetensors", edit, lambda given: given | change))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "change", [{"x_T": torch.zeros(5, 5, 9, 9)}, {"edit.mask": torch.eye(5).bool()}], ids=str
+)
+def test_what_does_not_fit_the_backbone_is_refused(change: dict, tmp_path: Path) -> None:
+    path = harmed(tmp_path / "r.safetensors", "masked", lambda given: given | change)
+    with pytest.raises(HslError, match=r"this record is damaged: .* of shape"):
+        SampleRecord.load(path).replay(backbone())
+
+
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    path = sample(backbone(), X_T[:1], GRID)[1].save(tmp_path / "r.safetensors")
+    raw = bytearray(path.read_bytes())
+    raw[-2] ^= 0x10
+    path.write_bytes(raw)
+    with pytest.raises(HslError, match="its values are not those that were written"):
+        SampleRecord.load(path)
 
 
 def test_no_latents_are_refused() -> None:

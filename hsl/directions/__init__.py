@@ -4,15 +4,16 @@
 safetensors file with what is needed to use them again.
 """
 
-from hsl.directions.base import SPACES, Direction, Space, build
+from hsl.directions.base import SPACES, Direction, Space, build, filled, require_fit
 from hsl.directions.boundary import Boundary
 from hsl.directions.combination import Combination
-from hsl.directions.files import commit, provenance
+from hsl.directions.files import ABOUT, commit, provenance
 from hsl.directions.implicit import ImplicitFunction
 from hsl.directions.per_image import PerImage
 from hsl.directions.shift import Shift
 
 __all__ = [
+    "ABOUT",
     "SPACES",
     "Boundary",
     "Combination",
@@ -23,5 +24,7 @@ __all__ = [
     "Space",
     "build",
     "commit",
+    "filled",
     "provenance",
+    "require_fit",
 ]

@@ -1,14 +1,17 @@
 """What all directions share; each kind has a module of its own, and is found by its name."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import files
 from hsl.errors import HslError
+from hsl.schema import Rule, check, one_of
+from hsl.tensors import require_weights
 
 Space = Literal["h", "x", "eps"]
 SPACES: tuple[Space, ...] = ("h", "x", "eps")
@@ -24,6 +27,10 @@ class Direction(nn.Module):
     """
 
     kind: ClassVar[str]
+    #: What `config` holds besides the kind.
+    rules: ClassVar[dict[str, Rule]]
+    #: Beginnings of the names of tensors that may be NaN: not defined.
+    undefined: ClassVar[tuple[str, ...]] = ()
     #: Added once, at one step, not at every step: what other directions cannot be combined with.
     crossed: ClassVar[bool] = False
 
@@ -136,7 +143,7 @@ class Direction(nn.Module):
             HslError: a missing or damaged file, or a direction for another backbone.
         """
         path = Path(path)
-        direction = files.read(path, _loaded)
+        direction = files.read(path, filled)
         if backbone is not None:
             try:
                 direction.check(backbone)
@@ -159,19 +166,43 @@ def build(config: dict[str, Any]) -> Direction:
     """A direction of the shape that ``config`` describes, its tensors still to be loaded.
 
     Raises:
-        ValueError: an unknown kind.
+        ValueError: an unknown kind, or not what its `config` would be.
     """
+    check(config, {"kind": one_of(*_KINDS)}, ["kind"])
+    kind = _KINDS[config["kind"]]
     arguments = {k: v for k, v in config.items() if k != "kind"}
-    if config["kind"] not in _KINDS:
-        raise ValueError(f"unknown kind of direction {config['kind']!r}")
-    return _KINDS[config["kind"]].from_config(**arguments)
+    return kind.from_config(**check(arguments, kind.rules, others=False))
 
 
-def _loaded(config: dict[str, Any], tensors: dict[str, Tensor], about: dict[str, Any]) -> Direction:
-    """The direction that a file holds."""
+def require_fit(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not those of the direction that ``config`` describes; before any
+    memory is asked for, since a few characters can describe a direction of any size.
+
+    Raises:
+        ValueError: other names or shapes, no floats, or values that are not finite.
+    """
+    with torch.device("meta"):
+        direction = build(config)
+    wanted = {name: list(tensor.shape) for name, tensor in direction.state_dict().items()}
+    given = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(wanted.keys() | given.keys()):
+        if wanted.get(name) != given.get(name):
+            raise ValueError(f"{name} has shape {given.get(name)}, not {wanted.get(name)}")
+    require_weights({k: v for k, v in tensors.items() if not k.startswith(direction.undefined)})
+
+
+def filled(
+    config: dict[str, Any], tensors: Mapping[str, Tensor], about: dict[str, Any] | None = None
+) -> Direction:
+    """The direction that ``config`` describes, with its tensors.
+
+    Raises:
+        ValueError: they do not fit.
+    """
+    require_fit(config, tensors)
     direction = build(config)
     direction.load_state_dict(tensors)
-    direction.about = about
+    direction.about = dict(about or {})
     return direction
 
 

@@ -1,7 +1,7 @@
 """Directions that are hyperplanes."""
 
 from collections.abc import Sequence
-from typing import Any, Literal, final, get_args
+from typing import Any, ClassVar, Literal, final, get_args
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from hsl.backbones import Backbone, Bottleneck
 from hsl.directions.algebra import made_for, project_out
 from hsl.directions.base import Direction, Space
 from hsl.errors import HslError
+from hsl.schema import Rule, flag, listed, one_of, optional, table, timestep, whole
 
 HOf = Literal["unmoved", "moved"]
 
@@ -40,6 +41,14 @@ class Boundary(Direction):
     """
 
     kind = "boundary"
+    rules: ClassVar[dict[str, Rule]] = {
+        "shapes": table(listed(whole(1), (4,))),
+        "timesteps": listed(timestep),
+        "t": optional(timestep),
+        "absolute": flag(),
+        "h_of": one_of(*get_args(HOf)),
+    }
+    undefined = ("biases.",)
     crossed = True
 
     def __init__(

@@ -1,7 +1,7 @@
 """Directions made of others."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from hsl.backbones import Bottleneck
 from hsl.directions.algebra import made_for, project_out
 from hsl.directions.base import Direction, build
 from hsl.errors import HslError
+from hsl.schema import Rule, anything, listed, number
 
 
 @final
@@ -23,6 +24,11 @@ class Combination(Direction):
     """
 
     kind = "combination"
+    rules: ClassVar[dict[str, Rule]] = {
+        "directions": listed(anything()),  # `build` checks each
+        "weights": listed(number()),
+        "removed": listed(anything()),
+    }
 
     def __init__(
         self,

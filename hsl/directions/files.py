@@ -1,33 +1,66 @@
 """Files of directions, and what they say of where they come from."""
 
-import json
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from hsl.backbones import Backbone
+from hsl.backbones.unet import TAPS
 from hsl.directions import released
 from hsl.directions.released import D, Make
 from hsl.errors import HslError
-from hsl.files import replacing
+from hsl.files import open_regular
+from hsl.schema import (
+    LAST_T,
+    Rule,
+    check,
+    listed,
+    number,
+    one_of,
+    optional,
+    table,
+    text,
+    timestep,
+    whole,
+)
+from hsl.tensors import read_tensors, write_tensors
+from hsl.types import INJECTIONS
 
-_FORMAT = 1
+FORMAT = 1
+WANTED = "a direction saved by hsl"
+#: What the file of a direction says of it, as far as anything is done by it.
+ABOUT: dict[str, Rule] = {
+    "backbone": text(),
+    "backbone_hash": text(),
+    "h_shape": listed(whole(1), (3,)),
+    "tap": one_of(*TAPS),
+    "commit": text(),
+    "name": text(),
+    "method": text(),
+    "strength": number(-1e6, 1e6),
+    "injection": one_of(*INJECTIONS),
+    "steps": whole(1, LAST_T),
+    "t_edit": optional(timestep),
+    "t_start": optional(timestep),
+    "t_boost": optional(timestep),
+    "t_0": optional(timestep),
+    "cosine": number(-1.001, 1.001),
+    "texts": listed(text(), (2,)),
+    "clip": optional(text()),
+    "data_hash": optional(text()),
+    "unit": optional(text()),
+    "accuracy": table(number(0, 1)),
+}
 
 
 def write(
     path: Path, tensors: Mapping[str, Tensor], config: dict[str, Any], about: dict[str, Any]
 ) -> Path:
     """Write one safetensors file; nothing is left behind if it fails."""
-    header = {"format": _FORMAT, "direction": config, "about": about}
-    held = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    with replacing(path) as temporary:
-        save_file(held, temporary, metadata={"hsl": json.dumps(header)})
-    return path
+    return write_tensors(path, tensors, {"format": FORMAT, "direction": config, "about": about})
 
 
 def read(path: Path, make: Make[D]) -> D:
@@ -36,26 +69,22 @@ def read(path: Path, make: Make[D]) -> D:
     Raises:
         HslError: a missing or damaged file.
     """
-    if not path.exists():
-        raise HslError(f"{path}: no such file; want a direction saved by hsl")
-    try:
-        with path.open("rb") as file:
-            foreign = file.read(9)[8:] != b"{" and path.suffix != ".safetensors"
-    except OSError as error:
-        raise HslError(f"{path}: cannot be read ({error.strerror}); give a file") from error
+    with open_regular(path, WANTED) as file:
+        foreign = file.read(9)[8:] != b"{" and path.suffix != ".safetensors"
     return released.read(path, make) if foreign else _saved(path, make)
 
 
 def _saved(path: Path, make: Make[D]) -> D:
     """A direction that `write` wrote."""
+    header, tensors = read_tensors(path, WANTED, {"format", "direction", "about"})
     try:
-        with safe_open(path, framework="pt") as file:
-            header = json.loads((file.metadata() or {})["hsl"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        return make(header["direction"], tensors, dict(header["about"]))
-    except Exception as error:  # a damaged header raises whatever it happens to ask for
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise HslError(f"{path}: not a direction saved by hsl, or damaged ({reason})") from error
+        if header.get("format", FORMAT) != FORMAT:
+            raise ValueError(f"format {header['format']}, of another version of hsl")
+        check(header, {}, ["direction", "about"])
+        return make(header["direction"], tensors, check(header["about"], ABOUT))
+    except Exception as error:  # sizes that no tensor has raise whatever torch has for them
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        raise HslError(f"{path}: not {WANTED}, or damaged ({reason})") from error
 
 
 def provenance(backbone: Backbone) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Directions that are functions of h."""
 
 from pathlib import Path
-from typing import Any, Literal, Self, final
+from typing import Any, ClassVar, Literal, Self, final
 
 from torch import Tensor, nn
 
@@ -9,6 +9,7 @@ from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import released
 from hsl.directions.base import Direction
 from hsl.errors import HslError
+from hsl.schema import Rule, flag, one_of, whole
 
 
 @final
@@ -30,6 +31,13 @@ class ImplicitFunction(Direction):
     """
 
     kind = "implicit_function"
+    rules: ClassVar[dict[str, Rule]] = {
+        "channels": whole(1),
+        "temb_dim": whole(1),
+        "family": one_of("ddpm", "adm"),
+        "ignore_timesteps": flag(),
+        "groups": whole(1),
+    }
 
     def __init__(
         self,

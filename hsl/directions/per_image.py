@@ -1,7 +1,7 @@
 """Directions whose weights are each image's own."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from hsl.backbones import Bottleneck
 from hsl.directions.base import Direction, build
 from hsl.directions.combination import Combination
 from hsl.errors import HslError
+from hsl.schema import Rule, anything, listed, whole
 
 
 @final
@@ -26,6 +27,10 @@ class PerImage(Direction):
     """
 
     kind = "per_image"
+    rules: ClassVar[dict[str, Rule]] = {
+        "directions": listed(anything()),  # `build` checks each
+        "images": whole(1),
+    }
 
     def __init__(self, directions: Sequence[Direction], weights: Tensor) -> None:
         total = Combination(directions, [1.0] * len(directions))  # refuses what does not combine

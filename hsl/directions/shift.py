@@ -1,15 +1,16 @@
 """Directions that are tensors."""
 
 from collections.abc import Sequence
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
 from hsl.backbones import Bottleneck
 from hsl.directions.algebra import made_for, project_out
-from hsl.directions.base import Direction, Space
+from hsl.directions.base import SPACES, Direction, Space
 from hsl.errors import HslError
+from hsl.schema import Rule, listed, one_of, optional, timestep, whole
 
 
 @final
@@ -24,6 +25,11 @@ class Shift(Direction):
     """
 
     kind = "shift"
+    rules: ClassVar[dict[str, Rule]] = {
+        "shape": listed(whole(1), (3, 4)),
+        "timesteps": optional(listed(timestep)),
+        "space": one_of(*SPACES),
+    }
 
     def __init__(
         self, delta: Tensor, timesteps: Sequence[int] | None = None, space: Space = "h"

@@ -1,13 +1,14 @@
 """Directions survive a file."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
-from hsl.directions import Direction, Shift, provenance
+from hsl.directions import Boundary, Direction, PerImage, Shift, provenance
 from hsl.errors import HslError
 from some_directions import implicit, pass_through, randn
 from tiny import backbone
@@ -56,6 +57,130 @@ def test_damaged_headers_are_refused(header: str | None, tmp_path: Path) -> None
     assert "not a direction saved by hsl" in str(error.value) and "\n" not in str(error.value)
 
 
-def test_a_folder_is_no_direction(tmp_path: Path) -> None:
-    with pytest.raises(HslError, match="cannot be read"):
-        Direction.load(tmp_path)
+def test_what_is_no_file_is_no_direction(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")  # which nobody writes to: a reader waits for ever
+    for path, said in ((tmp_path, "is a folder"), (tmp_path / "pipe.safetensors", "a named pipe")):
+        with pytest.raises(HslError, match=f"{said}; want a direction saved by hsl"):
+            Direction.load(path)
+
+
+ABOUT = {"strength": 0.5, "steps": 40, "t_edit": 513, "t_boost": 167, "t_start": 900,
+         "injection": "asymmetric", "tap": "after", "h_shape": [32, 4, 4]}  # fmt: skip
+
+
+def harmed(path: Path, made: Direction, **changed: object) -> Path:
+    """A file whose header says something else; without a checksum, as whoever changes it would."""
+    header = {"format": 1, "direction": made.config(), "about": ABOUT}
+    held = {k: v.detach() for k, v in made.state_dict().items()}
+    tensors = changed.pop("tensors", lambda given: given)(held)  # type: ignore[operator]
+    for part, values in changed.items():
+        header[part] = header[part] | values if isinstance(values, dict) else values
+    save_file(tensors, path, metadata={"hsl": json.dumps(header)})
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("strength", "abc"), ("strength", None), ("strength", True), ("strength", 10**400),
+        ("steps", "x"), ("steps", 0), ("steps", -3), ("steps", 2.5), ("steps", 10**9),
+        ("t_edit", "x"), ("t_edit", -1), ("t_edit", [1]), ("t_boost", "x"), ("t_boost", 10**9),
+        ("t_start", "x"), ("injection", [1]), ("injection", "sideways"), ("tap", "beside"),
+        ("tap", 3), ("backbone", 3), ("backbone_hash", []), ("h_shape", [32]), ("h_shape", "x"),
+        ("cosine", "x"), ("cosine", 4.0), ("texts", ["one"]), ("name", 1), ("t_0", {}),
+    ],
+)  # fmt: skip
+def test_what_a_header_says_has_a_type_and_a_range(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    path = harmed(tmp_path / "d.safetensors", Shift(randn(32, 4, 4)), about={name: value})
+    with pytest.raises(HslError, match=f"d.safetensors: .*{name} is .*: want ") as error:
+        Direction.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_constants_that_json_lacks_are_refused(tmp_path: Path) -> None:
+    path = harmed(tmp_path / "d.safetensors", Shift(randn(32, 4, 4)), about={"x": float("nan")})
+    with pytest.raises(HslError, match="NaN in its header"):
+        Direction.load(path)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda t: {k: v.bool() for k, v in t.items()}, "holds bool, not floats"),
+        (lambda t: {k: v.long() for k, v in t.items()}, "holds int64, not floats"),
+        (lambda t: {k: v / 0 for k, v in t.items()}, "NaN or infinite"),
+        (lambda t: {k: v[..., :2].contiguous() for k, v in t.items()}, "has shape"),
+        (lambda t: t | {"more": torch.ones(2)}, "more has shape"),
+        (lambda t: {"other": torch.ones(2)}, "has shape None"),
+    ],
+)
+def test_tensors_are_finite_floats_of_the_shapes_that_the_header_says(
+    make: object, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(HslError, match=said):
+        Direction.load(harmed(tmp_path / "d.safetensors", Shift(randn(32, 4, 4)), tensors=make))
+
+
+def test_a_file_of_half_precision_is_read_as_float32(tmp_path: Path) -> None:
+    halves = harmed(tmp_path / "d.safetensors", Shift(torch.ones(32, 4, 4)),
+                    tensors=lambda t: {k: v.half() for k, v in t.items()})  # fmt: skip
+    assert next(Direction.load(halves).parameters()).dtype == torch.float32
+
+
+HUGE = {
+    "implicit": (implicit(), {"channels": 32 * 10**8}),
+    "temb": (implicit(), {"temb_dim": 10**12}),
+    "shift": (Shift(randn(32, 4, 4)), {"shape": [10**6, 10**6, 10**6]}),
+    "boundary": (Boundary(None, randn(1, 32, 4, 4), [3]), {"shapes": {"h": [1, 10**6, 10**6, 9]}}),
+    "images": (PerImage([Shift(randn(32, 4, 4))], torch.ones(2, 1)), {"images": 10**14}),
+    "overflow": (Shift(randn(32, 4, 4)), {"shape": [2**40, 2**40, 2**40]}),
+}
+
+
+@pytest.mark.parametrize("name", HUGE)
+def test_sizes_are_compared_before_memory_is_asked_for(name: str, tmp_path: Path) -> None:
+    direction, larger = HUGE[name]  # no machine has what is asked for
+    path = harmed(tmp_path / "d.safetensors", direction, direction=direction.config() | larger)
+    with pytest.raises(HslError, match=r"d.safetensors: .*(shape|Storage|overflow|Invalid)"):
+        Direction.load(path)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"kind": ["shift"]}, {"kind": "shift"}, {"kind": "shift", "shape": "x"}, {"shape": [1]},
+        {"kind": "shift", "shape": [32, 4, 4], "space": "z"},
+        {"kind": "shift", "shape": [32, 4, 4], "more": 1},
+        {"kind": "shift", "shape": [1, 32, 4, 4], "timesteps": ["x"]},
+        {"kind": "implicit_function", "channels": 32, "temb_dim": 64, "groups": 0},
+        {"kind": "implicit_function", "channels": 32.0, "temb_dim": 64},
+        {"kind": "combination", "directions": [], "weights": [], "removed": []},
+        {"kind": "combination", "directions": [1], "weights": [1.0], "removed": []},
+        {"kind": "combination", "directions": {}, "weights": [1.0], "removed": []},
+        {"kind": "boundary", "shapes": {}, "timesteps": [1]}, None, 3,
+    ],
+)  # fmt: skip
+def test_configurations_are_checked(config: object, tmp_path: Path) -> None:
+    path = harmed(tmp_path / "d.safetensors", Shift(randn(32, 4, 4)))
+    save_file({"delta": torch.ones(32, 4, 4)}, path,
+              metadata={"hsl": json.dumps({"direction": config, "about": {}})})  # fmt: skip
+    with pytest.raises(HslError) as error:
+        Direction.load(path)
+    assert "not a direction saved by hsl" in str(error.value) and "\n" not in str(error.value)
+
+
+def test_every_flipped_bit_of_the_values_is_refused(tmp_path: Path) -> None:
+    path = Shift(randn(2, 2, 2)).save(tmp_path / "d.safetensors", **ABOUT)
+    whole = path.read_bytes()
+    for i in range(len(whole) - 32, len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x20]) + whole[i + 1 :])
+        with pytest.raises(HslError, match="not those that were written"):
+            Direction.load(path)
+
+
+def test_a_biasless_boundary_goes_through_a_file(tmp_path: Path) -> None:
+    made = Boundary(None, randn(1, 32, 4, 4), [3], 3)
+    path = (made + made).save(tmp_path / "d.safetensors")  # a sum has no hyperplane of its own
+    assert Direction.load(path).biases["h"].isnan().all()
