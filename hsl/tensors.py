@@ -3,7 +3,7 @@
 import json
 import math
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from hsl.files import replacing, require_file
 
 #: Bytes of JSON and levels of nesting that a header may have: hundreds of times what hsl writes.
 LONGEST, DEEPEST = 1 << 24, 100
-_SUM = "checksum"
+#: What a header calls its checksum.
+SUM = "checksum"
 _ANEW = "fetch or make it anew"
 
 
@@ -37,7 +38,7 @@ def write_tensors(
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     said = json.loads(json.dumps(_finite(header)))
-    said[_SUM] = _checksum(held, said)
+    said[SUM] = checksum(said, map(part, held, held.values()))
     with replacing(path) as temporary:
         save_file(held, temporary, metadata={"hsl": json.dumps(said)})
     return Path(path)
@@ -65,7 +66,7 @@ def read_tensors(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         if not sound(header, tensors):
             raise ValueError("its values are not those that were written")
-        header.pop(_SUM, None)
+        header.pop(SUM, None)
         if strange := [] if names is None else sorted(header.keys() - set(names)):
             raise ValueError(f"{strange[0]} in its header")
     except (SafetensorError, OSError, ValueError) as error:
@@ -111,14 +112,30 @@ def parse_header(text: str | None) -> dict[str, Any]:
 def sound(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
     """Whether a header and tensors are those that were written, as far as the header has a
     checksum."""
-    if _SUM in header:
-        said = {name: value for name, value in header.items() if name != _SUM}
-        return bool(header[_SUM] == _checksum(tensors, said))
-    return "crc32" not in header or bool(header["crc32"] == checksum(tensors))  # of older caches
+    if SUM in header:
+        said = {name: value for name, value in header.items() if name != SUM}
+        return bool(header[SUM] == checksum(said, map(part, tensors, tensors.values())))
+    return "crc32" not in header or bool(header["crc32"] == _older(tensors))
 
 
-def checksum(tensors: Mapping[str, Tensor]) -> int:
-    """CRC-32 of tensors' names, shapes, types and values."""
+def checksum(header: Mapping[str, Any], parts: Iterable[str]) -> int:
+    """CRC-32 of a header and of tensors.
+
+    Args:
+        header: without its checksum.
+        parts: of each tensor, in any order, what `part` says of it.
+    """
+    lines = [json.dumps(header), *sorted(parts)]
+    return zlib.crc32("\n".join(lines).encode())
+
+
+def part(name: str, tensor: Tensor) -> str:
+    """A tensor's name, shape, type and CRC-32."""
+    return f"{name} {[*tensor.shape]} {tensor.dtype} {zlib.crc32(raw(tensor))}"
+
+
+def _older(tensors: Mapping[str, Tensor]) -> int:
+    """The checksum in caches of older versions."""
     total = 0
     for name, tensor in sorted(tensors.items()):
         total = zlib.crc32(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode(), total)
@@ -143,10 +160,6 @@ def require_weights(tensors: Mapping[str, Tensor]) -> None:
             raise ValueError(f"{name} holds {str(tensor.dtype).removeprefix('torch.')}, not floats")
         if not bool(tensor.isfinite().all()):
             raise ValueError(f"{name} has NaN or infinite values")
-
-
-def _checksum(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> int:
-    return zlib.crc32(json.dumps(header).encode(), checksum(tensors))
 
 
 def _finite(value: Any) -> Any:

@@ -1,9 +1,11 @@
 """The cache of tensors computes once, and survives damage."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from hsl.store import Store, key_of
 from hsl.store.folder import records
@@ -93,6 +95,60 @@ def test_keys_are_of_the_content() -> None:
 def test_keys_of_half_precision() -> None:
     assert key_of(torch.zeros(2, dtype=torch.float16)) != key_of(torch.zeros(2))
     assert key_of(torch.zeros(2, dtype=torch.bfloat16)) != key_of(torch.ones(2).bfloat16())
+
+
+def flip(path: Path) -> None:
+    raw = bytearray(path.read_bytes())
+    raw[-1] ^= 0x80  # a sign
+    path.write_bytes(raw)
+
+
+def test_a_record_whose_values_have_changed_is_made_anew(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), key_of("x")
+    store.put(key, record(1))
+    (path,) = tmp_path.rglob("*.safetensors")
+    assert store.has(key) and int(store.tensor(key, "n")) == 1
+    flip(path)
+    for reader in (store, Store(tmp_path)):
+        assert not reader.has(key) and reader.get(key) is None
+        with pytest.raises(KeyError):
+            reader.tensor(key, "n")
+    store.ensure([key], lambda rows: [record(7)])
+    assert store.has(key) and int(store.tensor(key, "n")) == 7
+    flip(path)
+    (made,) = store.many([key], lambda rows: [record(8)])
+    assert int(made["n"]) == 8 and int(Store(tmp_path).get(key)["n"]) == 8
+
+
+def test_records_of_older_versions_are_compared_too(tmp_path: Path) -> None:
+    store, key = Store(tmp_path), key_of("x")
+    path = tmp_path / key[:2] / f"{key}.safetensors"
+    path.parent.mkdir()
+    said = {"about": {}, "crc32": 813176692}
+    save_file({"a": torch.arange(3.0)}, path, metadata={"hsl": json.dumps(said)})
+    assert torch.equal(store.get(key)["a"], torch.arange(3.0))
+    flip(path)
+    assert store.get(key) is None and not store.has(key)
+
+
+def test_a_record_of_another_shape_or_of_integers_counts_as_none(store: Store) -> None:
+    key, asked = key_of("x"), []
+
+    def compute(rows: list[int]) -> list[dict[str, torch.Tensor]]:
+        asked.append(rows)
+        return [{"a": torch.zeros(2, 3)}]
+
+    shapes = {"a": (2, 3)}
+    for other in ({"a": torch.zeros(3, 2)}, {"a": torch.zeros(2, 3).long()}, {"b": torch.zeros(2)},
+                  {"a": torch.zeros(2, 3), "b": torch.zeros(1)}):  # fmt: skip
+        for read in (store.many, store.ensure):
+            asked.clear()
+            store.put(key, other)
+            assert store.get(key) is not None and store.get(key, shapes) is None
+            assert store.has(key) and not store.has(key, shapes)
+            read([key], compute, None, shapes)
+            read([key], compute, None, shapes)
+            assert asked == [[0]] and store.has(key, shapes)
 
 
 def test_ensure_reads_nothing_that_is_there(store: Store, monkeypatch) -> None:

@@ -120,7 +120,7 @@ def test_verify_lists_what_is_damaged(cache: Store, harm: str, capsys) -> None:
     path = path_of(cache, 2)
     whole = path.read_bytes()
     harmed = {"truncated": whole[:-1], "empty": b"", "other": b"not a safetensors file",
-              "header": whole.replace(b"crc32", b"crc33", 1)}  # fmt: skip
+              "header": whole.replace(b"checksum", b"checksun", 1)}  # fmt: skip
     path.write_bytes(harmed[harm]) if harm in harmed else flip(path)
     assert main(["verify", str(cache.folder)]) == 1
     first, last = capsys.readouterr().out.splitlines()

@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hsl.files import replacing
-from hsl.tensors import checksum, raw
+from hsl.errors import HslError
+from hsl.tensors import raw, read_tensors, write_tensors
 
 Record = dict[str, Tensor]
 Compute = Callable[[list[int]], list[Record]]
 About = Mapping[str, Any]
+#: What a record of floats holds: shapes by name.
+Shapes = Mapping[str, tuple[int, ...]]
+#: What messages call a file of the cache, and what its header says: what the record is and, in
+#: older ones, its checksum.
+WANTED, HEADER = "a record of the cache", frozenset({"about", "crc32"})
 
 
 def key_of(*parts: Any) -> str:
@@ -52,36 +56,38 @@ class Store:
     def __init__(self, folder: str | Path | None = None) -> None:
         self.folder = None if folder is None else Path(folder)
         self._memory: dict[str, Record] = {}
+        #: Of files that were found sound: which file it was, and what has these shapes in it.
+        self._sound: dict[str, tuple[object, Record]] = {}
 
-    def has(self, key: str) -> bool:
-        """Whether there is a record of ``key``. Of a file only the header is read, which says how
-        long the file must be."""
-        if self.folder is None:
-            return key in self._memory
-        try:
-            with safe_open(self._path(key), framework="pt"):
-                return True
-        except (SafetensorError, OSError):
-            return False
+    def has(self, key: str, shapes: Shapes | None = None) -> bool:
+        """Whether there is a sound record of ``key``, of these shapes. A file is read once for
+        this, to compare its values with their checksum."""
+        found = self._memory.get(key) if self.folder is None else self._look(key)
+        return found is not None and _alike(found, shapes)
 
-    def get(self, key: str) -> Record | None:
-        """The record of ``key``, or None. A damaged file counts as none: it is made anew."""
+    def get(self, key: str, shapes: Shapes | None = None) -> Record | None:
+        """The record of ``key``, or None. A damaged file, or one of other shapes, counts as none:
+        it is made anew."""
         if self.folder is None:
-            return self._memory.get(key)
-        path = self._path(key)
-        try:
-            return load_file(path) if path.exists() else None
-        except (SafetensorError, OSError):
-            return None
+            found = self._memory.get(key)
+        else:
+            try:
+                _, found = read_tensors(self._path(key), WANTED, HEADER)
+            except HslError:
+                found = None
+        return found if found is not None and _alike(found, shapes) else None
 
     def tensor(self, key: str, name: str) -> Tensor:
-        """One tensor of a record, without reading the others.
+        """One tensor of a record. Of a file whose checksum has been compared the others are not
+        read.
 
         Raises:
-            KeyError: there is no such record, or no such tensor in it.
+            KeyError: there is no such record, or no such tensor in it, or it is damaged.
         """
         if self.folder is None:
             return self._memory[key][name]
+        if self._look(key) is None:
+            raise KeyError(f"{key}: missing or damaged")
         try:
             with safe_open(self._path(key), framework="pt") as file:
                 tensor: Tensor = file.get_tensor(name)
@@ -102,22 +108,32 @@ class Store:
         if self.folder is None:
             self._memory[key] = record
             return record
-        said = {"about": dict(about or {}), "crc32": checksum(record)}
-        with replacing(self._path(key)) as temporary:
-            save_file(record, temporary, metadata={"hsl": json.dumps(said)})
+        write_tensors(self._path(key), record, {"about": dict(about or {})})
         return record
 
-    def many(self, keys: list[str], compute: Compute, about: About | None = None) -> list[Record]:
-        """Records of ``keys``; ``compute`` makes those at the given positions that are missing,
-        as one batch, each key once."""
-        found = {key: self.get(key) for key in keys}
+    def many(
+        self,
+        keys: list[str],
+        compute: Compute,
+        about: About | None = None,
+        shapes: Shapes | None = None,
+    ) -> list[Record]:
+        """Records of ``keys``; ``compute`` makes those at the given positions that are missing, or
+        not of these shapes, as one batch, each key once."""
+        found = {key: self.get(key, shapes) for key in keys}
         missing = [key for key, record in found.items() if record is None]
         found |= self._made(keys, missing, compute, about)
         return [record for key in keys if (record := found[key]) is not None]
 
-    def ensure(self, keys: list[str], compute: Compute, about: About | None = None) -> None:
-        """The same, but records that are there are not read."""
-        missing = [key for key in dict.fromkeys(keys) if not self.has(key)]
+    def ensure(
+        self,
+        keys: list[str],
+        compute: Compute,
+        about: About | None = None,
+        shapes: Shapes | None = None,
+    ) -> None:
+        """The same, but records that are there are not kept in memory."""
+        missing = [key for key in dict.fromkeys(keys) if not self.has(key, shapes)]
         self._made(keys, missing, compute, about)
 
     def _made(
@@ -130,6 +146,28 @@ class Store:
         pairs = zip(made, records, strict=True)
         return {key: self.put(key, record, about) for key, record in pairs if key in missing}
 
+    def _look(self, key: str) -> Record | None:
+        """The shapes and types of a record's tensors (on the meta device), if its file is sound.
+        It is read when it is seen for the first time, or has changed."""
+        path = self._path(key)
+        try:
+            status = path.stat()
+            which = (status.st_ino, status.st_size, status.st_mtime_ns)
+            if key not in self._sound or self._sound[key][0] != which:
+                _, record = read_tensors(path, WANTED, HEADER)
+                self._sound[key] = which, {k: v.to("meta") for k, v in record.items()}
+        except (HslError, OSError):
+            return None
+        return self._sound[key][1]
+
     def _path(self, key: str) -> Path:
         assert self.folder is not None
         return self.folder / key[:2] / f"{key}.safetensors"
+
+
+def _alike(record: Record, shapes: Shapes | None) -> bool:
+    """Whether a record has just these tensors, of floats."""
+    if shapes is None:
+        return True
+    given = {name: tuple(tensor.shape) for name, tensor in record.items()}
+    return given == dict(shapes) and all(t.is_floating_point() for t in record.values())

@@ -1,21 +1,21 @@
 """The upkeep of a folder of records: what is in it, what is damaged, what can go."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 
 from hsl.errors import HslError
 from hsl.files import is_temporary
-from hsl.tensors import checksum
+from hsl.store.cache import HEADER, WANTED
+from hsl.tensors import read_header, read_tensors
 
 _RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
 #: What a damaged file, header or entry of the header raises.
-_UNREADABLE = (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError)
+_UNREADABLE = (SafetensorError, OSError, ValueError, TypeError)
 #: Seconds after which a temporary file is no longer being written: its writer was killed.
 ABANDONED = 3600.0
 
@@ -59,15 +59,11 @@ def damage(path: Path) -> str | None:
     """What is wrong with a record, which is read as a whole; None if it is sound. Values are
     compared with their checksum, if the record has one."""
     try:
-        with safe_open(path, framework="pt") as file:
-            said = (file.metadata() or {}).get("hsl")
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        sound = said is None or json.loads(said)["crc32"] == checksum(tensors)
-    except FileNotFoundError:
-        return None  # pruned meanwhile by another process
-    except _UNREADABLE as error:
-        return str(error).partition("\n")[0]
-    return None if sound else "its values are not those that were written"
+        read_tensors(path, WANTED, HEADER)
+    except HslError as error:
+        # another process may have pruned it meanwhile
+        return str(error).removeprefix(f"{path}: ") if path.exists() else None
+    return None
 
 
 def surplus(entries: list[Entry], most: float) -> list[Entry]:
@@ -107,8 +103,6 @@ def _is_leftover(name: str) -> bool:
 
 def _about(path: Path) -> dict[str, Any] | None:
     try:
-        with safe_open(path, framework="pt") as file:
-            said = json.loads((file.metadata() or {}).get("hsl", "{}"))
-        return dict(said.get("about", {}))
+        return dict(read_header(path).get("about", {}))
     except _UNREADABLE:
         return None
