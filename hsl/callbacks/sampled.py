@@ -50,7 +50,9 @@ def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
             made += [{"image": i, "x_T": x} for i, x in zip(images, x_T, strict=True)]
         return made
 
-    records = method.store.many(keys, compute, method.record_about("sampled"))
+    size = backbone.image_size
+    shapes = {"image": (3, size, size), "x_T": backbone.x_shape}
+    records = method.store.many(keys, compute, method.record_about("sampled"), shapes)
     images, x_T = (torch.stack([record[key] for record in records]) for key in ("image", "x_T"))
     method.know_x_T(images, x_T)
     return images

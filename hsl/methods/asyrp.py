@@ -388,7 +388,9 @@ class Asyrp(Method):
             return [{name: t[i] for name, t in found.items()} for i in range(len(some))]
 
         keys = [key_of(*parts, image) for image in images]
-        records = self.store.many(keys, compute, self.record_about("trajectory"))
+        shape, n = self.backbone.x_shape, sum(t <= edited[-1] for t in grid)
+        shapes = {"x": shape, "p": (n, *shape), "features": (-1,)}
+        records = self.store.many(keys, compute, self.record_about("trajectory"), shapes)
         x, p, features = (
             torch.stack([record[name] for record in records]).to(images.device)
             for name in ("x", "p", "features")

@@ -159,6 +159,7 @@ class Method(L.LightningModule):
             self._keys(what, images),
             lambda rows: [{what: row} for row in compute(images[rows])],
             self.record_about(what),
+            {what: self.backbone.x_shape},
         )
         return torch.stack([record[what] for record in records]).to(images.device)
 
@@ -177,6 +178,7 @@ class Method(L.LightningModule):
             self._keys("x_T", images),
             lambda rows: [{"x_T": x_T[row]} for row in rows],
             self.record_about("x_T"),
+            {"x_T": self.backbone.x_shape},
         )
 
     @torch.no_grad()

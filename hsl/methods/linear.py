@@ -207,7 +207,9 @@ class Linear(Method):
         made_by = ("linear", self.backbone.key, self.inversion, self.refine, self.timesteps)
         keys = [key_of(*made_by, image) for image in images]
         about = self.record_about("features")
-        self.store.ensure(keys, lambda rows: self._features(images[rows]), about)
+        shapes = {"x": self.backbone.x_shape, "h": self.backbone.h_shape}
+        wanted = {f"{space}.{t}": shape for space, shape in shapes.items() for t in self.timesteps}
+        self.store.ensure(keys, lambda rows: self._features(images[rows]), about, wanted)
         return keys
 
     def _features(self, images: Tensor) -> list[Record]:

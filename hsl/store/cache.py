@@ -15,7 +15,7 @@ from hsl.tensors import raw, read_tensors, write_tensors
 Record = dict[str, Tensor]
 Compute = Callable[[list[int]], list[Record]]
 About = Mapping[str, Any]
-#: What a record of floats holds: shapes by name.
+#: What a record of floats holds: shapes by name, -1 for what may be any.
 Shapes = Mapping[str, tuple[int, ...]]
 #: What messages call a file of the cache, and what its header says: what the record is and, in
 #: older ones, its checksum.
@@ -169,5 +169,9 @@ def _alike(record: Record, shapes: Shapes | None) -> bool:
     """Whether a record has just these tensors, of floats."""
     if shapes is None:
         return True
-    given = {name: tuple(tensor.shape) for name, tensor in record.items()}
-    return given == dict(shapes) and all(t.is_floating_point() for t in record.values())
+    return record.keys() == shapes.keys() and all(
+        tensor.is_floating_point()
+        and tensor.ndim == len(shapes[name])
+        and all(n in (-1, m) for n, m in zip(shapes[name], tensor.shape, strict=True))
+        for name, tensor in record.items()
+    )
