@@ -11,9 +11,7 @@ import shutil
 import sys
 import time
 import warnings
-from argparse import ArgumentError
 from pathlib import Path
-from pickle import UnpicklingError
 from pydoc import locate
 from typing import Any
 
@@ -21,7 +19,6 @@ import lightning as L
 import torch
 import wandb
 from lightning.fabric.plugins import CheckpointIO
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
@@ -35,6 +32,9 @@ from hsl.data.toyfaces import ATTRIBUTES
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.methods.base import Method
+from hsl.options.arguments import given
+from hsl.options.parser import ConfigFile, Parser
+from hsl.options.reasons import reason
 from hsl.types import attribute_and_value
 
 #: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
@@ -49,8 +49,6 @@ _NOT_NEEDED = (
     ".*will run with no optimizer.*",
     ".*your dataloader is not resumable.*",
 )
-#: What a user can mend: bad options, missing or damaged files, a device that is not there.
-_MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)
 TOYFACES = "hsl.data.toyfaces.ToyFacesDataModule"
 
 
@@ -65,10 +63,18 @@ class HslCLI(LightningCLI):
     #: The checkpoint that it left.
     kept: dict[str, Any]
 
+    def init_parser(self, **options: Any) -> LightningArgumentParser:
+        """A parser of a verb, or of the verbs."""
+        parser = Parser(**options)
+        parser.add_argument("-c", "--config", action=ConfigFile, help="a file with options (YAML)")
+        return parser
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the callbacks' options, the run's name, and the defaults."""
-        parser.add_argument("--runs", default="runs", help="folder of run folders")
-        parser.add_argument("--name", default=None, help="of the run; the date and time if none")
+        parser.add_argument("--runs", type=str, default="runs", help="folder of run folders")
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="of the run; the date and time if none"
+        )
         parser.add_argument(
             "--resume",
             action="store_true",
@@ -284,6 +290,7 @@ def main(arguments: list[str] | None = None) -> int:
     torch.set_float32_matmul_precision("high")
     HslCLI.fresh = None
     try:
+        given(arguments)
         cli = HslCLI(
             Method,
             L.LightningDataModule,
@@ -302,11 +309,11 @@ def main(arguments: list[str] | None = None) -> int:
         print(done)
         return 0
     except Exception as error:
-        reason = _reason(error)
-        if reason is None:
+        line = reason(error)
+        if line is None:
             raise
         _take_away(HslCLI.fresh)
-        print(f"hsl.train: {reason}", file=sys.stderr)
+        print(f"hsl.train: {line}", file=sys.stderr)
         return 2
     finally:
         os.environ.pop("HSL_RUN", None)
@@ -400,30 +407,6 @@ def _point_latest(folder: Path) -> None:
     link, temporary = folder.parent / "latest", folder.parent / f".latest.{os.getpid()}"
     temporary.symlink_to(folder.name)
     os.replace(temporary, link)
-
-
-def _reason(error: BaseException) -> str | None:
-    """In one line, what of an error a user can mend; None if it is no such error.
-
-    jsonargparse wraps what a constructor raises, and says what is wrong at the bottom of its
-    chain; a loader's worker process passes on its error as text.
-    """
-    chain: list[BaseException] = []
-    link: BaseException | None = error
-    while link is not None and link not in chain:
-        chain.append(link)
-        link = link.__cause__ or link.__context__
-    ours = [e for e in chain if isinstance(e, HslError)]
-    if ours:
-        text = str(ours[0]).rpartition("HslError: ")[2]
-    elif isinstance(error, ArgumentError):
-        text = str(chain[-1])
-    elif isinstance(error, _MENDABLE):
-        text = str(error)
-    else:
-        return None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
 
 
 def _take_away(folder: Path | None) -> None:

@@ -14,6 +14,7 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 ROWS = (
     (1, "errors types signals"),
     (1, "files schema"),
+    (1, "options"),
     (1, "commands schedule assets report progress tensors confidence"),
     (1, "store checkpoints ranks resume"),
     (2, "backbones encoders solvers data"),

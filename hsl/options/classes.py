@@ -1,0 +1,88 @@
+"""Which classes and functions an option may name by their import path."""
+
+import dataclasses
+import inspect
+import sys
+from collections.abc import Callable
+from typing import Any, get_type_hints
+
+import lightning as L
+import torch
+from jsonargparse import _actions, _typehints
+from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment, Precision
+from lightning.pytorch.accelerators import Accelerator
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.plugins import LayerSync
+from lightning.pytorch.profilers import Profiler
+from lightning.pytorch.strategies import Strategy
+from torch import nn
+
+from hsl.errors import HslError
+
+#: What options stand for, besides hsl's own classes and data classes.
+_BASES = (
+    nn.Module,
+    torch.optim.Optimizer,
+    torch.optim.lr_scheduler.LRScheduler,
+    torch.optim.lr_scheduler.ReduceLROnPlateau,
+    L.LightningDataModule,
+    L.Callback,
+    Logger,
+    Strategy,
+    Accelerator,
+    Precision,
+    ClusterEnvironment,
+    CheckpointIO,
+    LayerSync,
+    Profiler,
+    torch.dtype,
+    torch.device,
+)
+_import: Callable[..., Any] = _typehints.import_object  # type: ignore[attr-defined]
+
+
+def named(path: str, *how: Any, **more: Any) -> Any:
+    """What an import path names: a class that an option can stand for (of PyTorch, Lightning, hsl,
+    or one derived from them), an instance of it, or a function that says it returns one. A
+    module of the standard library is not even imported.
+
+    Raises:
+        HslError: it names anything else, such as a function that would run a command.
+    """
+    if path.partition(".")[0] in sys.stdlib_module_names:
+        raise _refusal(path)
+    found = _import(path, *how, **more)
+    if inspect.isroutine(found):
+        allowed = _is_ours(_returned(found))
+    else:
+        allowed = _is_ours(found if inspect.isclass(found) else type(found))
+    if not allowed:
+        raise _refusal(path)
+    return found
+
+
+def guard_jsonargparse() -> None:
+    """Let jsonargparse look up by `named` whatever a value names; it has no public option that
+    does, in all the versions that hsl runs with."""
+    for module in (_typehints, _actions):
+        module.import_object = named  # type: ignore[attr-defined]
+
+
+def _is_ours(kind: Any) -> bool:
+    if not inspect.isclass(kind):
+        return False
+    own = any(base.__module__.partition(".")[0] == "hsl" for base in kind.__mro__)
+    return own or issubclass(kind, _BASES) or dataclasses.is_dataclass(kind)
+
+
+def _returned(function: Any) -> Any:
+    """The class that a function says it returns; None: it does not say."""
+    try:
+        return get_type_hints(function).get("return")
+    except Exception:  # hints that cannot be resolved, of whatever kind
+        return None
+
+
+def _refusal(path: str) -> HslError:
+    return HslError(f"{path}: no class that an option can stand for; name a model, data module, "
+                    "solver, optimizer, schedule, callback, logger or strategy")  # fmt: skip

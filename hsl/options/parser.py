@@ -1,0 +1,78 @@
+"""The parser of commands with classes among their options."""
+
+import sys
+from typing import Any
+
+import yaml
+from jsonargparse import ActionConfigFile, Namespace
+from lightning.pytorch.cli import LightningArgumentParser
+
+from hsl.errors import HslError
+from hsl.options.classes import guard_jsonargparse
+from hsl.options.documents import Document, stated, superseded
+from hsl.options.yamls import use_in_jsonargparse
+
+guard_jsonargparse()
+use_in_jsonargparse()
+
+
+class Parser(LightningArgumentParser):
+    """jsonargparse's, but a class that replaces another starts from its own defaults: neither the
+    defaults of the class before it nor what was given with that one's name come to it
+    (`superseded`). What a user gives without naming a class stays."""
+
+    #: What the configuration files still to be taken up say, and whether that is all of them.
+    documents: list[tuple[Document, bool]]
+
+    def get_defaults(self, skip_validation: bool = False, **more: Any) -> Namespace:
+        """The defaults, of a default class its name alone: the rest is filled in when it is known
+        which class it is to be."""
+        found = super().get_defaults(skip_validation, **more)
+        for action in self._actions:
+            if isinstance(action.default, dict | Namespace) and "class_path" in action.default:
+                found[action.dest] = Namespace(action.default)
+        return found
+
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:
+        """Parse; configuration files are looked at before anything is made of them."""
+        arguments = self._own(list(sys.argv[1:] if args is None else args))
+        said = stated(arguments)
+        kept = superseded([document for _, document in said])
+        self.documents = [
+            (after, after == before)
+            for (of_file, before), after in zip(said, kept, strict=True)
+            if of_file
+        ]
+        return super().parse_args(args, *more, **options)
+
+    def require_sections(self, document: Document) -> None:
+        """Refuse a document that names a group of options and does not give them.
+
+        Raises:
+            HslError: it does.
+        """
+        for key, value in document.items():
+            inside = any(action.dest.startswith(f"{key}.") for action in self._actions)
+            if value is None and (inside or key in ("model", "data")):
+                raise HslError(f"--config: {key} is null: give its options, or leave it out")
+            if inside and not isinstance(value, dict):
+                raise HslError(f"--config: {key} is {value!r}: want its options by name")
+
+    def _own(self, arguments: list[str]) -> list[str]:
+        """The arguments before a verb, whose parser looks at the rest."""
+        if self._subparsers is None:
+            return arguments
+        verbs = self._subparsers._group_actions[0].choices or ()
+        ends = [i for i, argument in enumerate(arguments) if argument in verbs]
+        return arguments[: ends[0]] if ends else arguments
+
+
+class ConfigFile(ActionConfigFile):
+    """``--config``: takes up a file that was looked at before, without what is void of it."""
+
+    def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
+        """Add its options to the namespace."""
+        document, whole = parser.documents.pop(0)
+        parser.require_sections(document)
+        text = values if whole else yaml.safe_dump(document)
+        super().__call__(parser, cfg, text, option_string)

@@ -1,0 +1,45 @@
+"""What of an error a user can mend, in one line."""
+
+import re
+from argparse import ArgumentError
+from collections.abc import Iterator
+from pickle import UnpicklingError
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+
+from hsl.errors import HslError
+
+#: Bad options, missing or damaged files, a device that is not there.
+_MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)
+_KEY = re.compile(r'Parser key "([^"]+)"')
+
+
+def reason(error: BaseException) -> str | None:
+    """In one line, what of an error a user can mend; None if it is no such error.
+
+    jsonargparse wraps what a constructor raises, and says what is wrong at the bottom of its
+    chain, and at its top of which option; a loader's worker process passes on its error as text.
+    """
+    links = list(chain(error))
+    ours = [link for link in links if isinstance(link, HslError)]
+    if ours:
+        return _first_line(str(ours[0]).rpartition("HslError: ")[2], ours[0])
+    if isinstance(error, ArgumentError):
+        text = _first_line(str(links[-1]).removeprefix("'"), links[-1])
+        keys = [key for key in dict.fromkeys(_KEY.findall(str(error))) if key not in text]
+        return f"--{'.'.join(keys)}: {text}" if keys else text
+    return _first_line(str(error), error) if isinstance(error, _MENDABLE) else None
+
+
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what led to it."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _first_line(text: str, error: BaseException) -> str:
+    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,120 @@
+"""The one reader of YAML: a file from anywhere is refused in one line, and runs nothing."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import _loaders_dumpers
+
+from hsl import files
+from hsl.errors import HslError
+
+#: What no configuration comes near to: levels within each other, values, bytes.
+_DEEPEST, _MOST, _LONGEST = 50, 50_000, 2**22
+_WHAT = "a configuration file (YAML)"
+_USUAL: Any = _loaders_dumpers.get_yaml_default_loader()
+
+
+class BadYaml(HslError, yaml.YAMLError):
+    """YAML that cannot be used. jsonargparse catches it as YAML's own errors, and takes a value of
+    the command line for text then."""
+
+
+class Loader(_USUAL):  # type: ignore[misc]
+    """jsonargparse's loader (YAML 1.1 without dates, and with 1e-3 a number), which makes nothing
+    but mappings, lists, texts, numbers and truth values; and looks at the text before its nesting
+    exhausts the stack, and at what it made before anybody walks through it.
+
+    Raises:
+        BadYaml: a number of thousands of digits, nesting without end, or values that refer to
+            themselves or to more than there is room for.
+    """
+
+    def __init__(self, stream: str | bytes) -> None:
+        if len(stream) > _LONGEST:
+            raise BadYaml(f"more than {_LONGEST // 2**20} MB, too long for a configuration")
+        if len(stream) > 2 * _DEEPEST:  # no shorter text can be deeper
+            _require_shallow(stream)
+        super().__init__(stream)
+
+    def get_single_data(self) -> Any:
+        """The document."""
+        try:
+            value = super().get_single_data()
+        except (ValueError, OverflowError) as error:  # of int() and the like
+            said = str(error).partition(";")[0]
+            raise BadYaml(f"a value that cannot be read ({said})") from error
+        _require_small(value)
+        return value
+
+
+def parse_yaml(text: str) -> Any:
+    """The document in a text; None if there is none.
+
+    Raises:
+        BadYaml: as `Loader`, or it is no YAML.
+    """
+    try:
+        return yaml.load(text, Loader=Loader)  # noqa: S506  # it is a safe loader
+    except BadYaml:
+        raise
+    except yaml.YAMLError as error:
+        raise BadYaml(_line(error)) from error
+
+
+def read_yaml(path: str | Path, what: str = _WHAT) -> Any:
+    """The document in a file.
+
+    Raises:
+        HslError: no such file, not UTF-8, or as `parse_yaml`; it names the path.
+    """
+    text = files.read_text(path, what)
+    try:
+        return parse_yaml(text.removeprefix("\ufeff"))
+    except BadYaml as error:
+        raise HslError(f"{path}: {error}; want {what}") from error
+
+
+def use_in_jsonargparse() -> None:
+    """Let jsonargparse read by this loader whatever it reads: files, and texts within texts. It has
+    no public option for the latter."""
+    _loaders_dumpers.yaml_default_loader = Loader  # type: ignore[assignment]
+
+
+def _require_shallow(text: str | bytes) -> None:
+    depth = 0
+    for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _DEEPEST:
+                raise BadYaml(f"values within values, {_DEEPEST} deep and more")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _require_small(value: Any) -> None:
+    """Refuse what refers to itself, or has too many values when each reference is followed."""
+    left, level = _MOST, [value]
+    for _ in range(_DEEPEST + 1):
+        level = [part for whole in level for part in _parts(whole)]
+        left -= len(level)
+        if left < 0:
+            raise BadYaml(f"more than {_MOST} values, by references (&, *) to each other")
+        if not level:
+            return
+    raise BadYaml("a value that refers to itself (&, *)")
+
+
+def _parts(value: Any) -> Sequence[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return value if isinstance(value, list) else ()
+
+
+def _line(error: yaml.YAMLError) -> str:
+    """What is wrong, and where, in one line."""
+    mark = getattr(error, "problem_mark", None)
+    where = f" (line {mark.line + 1})" if mark is not None else ""
+    said = getattr(error, "problem", None) or str(error) or type(error).__name__
+    return f"no YAML: {' '.join(str(said).split())}{where}"
