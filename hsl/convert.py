@@ -18,6 +18,7 @@ from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
 from hsl.data.images import load_image
 from hsl.errors import HslError
+from hsl.options.arguments import given
 from hsl.report import print_table, write_json
 
 EXAMPLE = """examples:
@@ -153,7 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
-    options, unknown = parser.parse_known_args(arguments)
+    options, unknown = parser.parse_known_args(given(arguments))
     if unknown:
         raise HslError(f"unknown option {unknown[0]}; see python -m hsl.convert --help")
     return options

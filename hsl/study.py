@@ -29,6 +29,7 @@ from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.latents import LEVEL, class_distances, expected_cosine, summary
+from hsl.options.arguments import given
 from hsl.process import SeededNoise, invert, reverse
 from hsl.progress import track
 from hsl.report import print_table, write_csv
@@ -85,7 +86,7 @@ def main(arguments: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", metavar="VERB")
     _latents_options(verbs.add_parser("latents", parents=[common], description=LATENTS, **how))
     _profile_options(verbs.add_parser("profile", parents=[common], description=PROFILE, **how))
-    return commands.run("hsl.study", lambda: _run(*parser.parse_known_args(arguments)))
+    return commands.run("hsl.study", lambda: _run(*parser.parse_known_args(given(arguments))))
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> None:
@@ -211,15 +212,12 @@ def _images(options: argparse.Namespace, rest: list[str], size: int) -> tuple[Ba
     if not options.config and not any(o == "--data" or o.startswith("--data=") for o in rest):
         rest = ["--data=hsl.data.toyfaces.ToyFacesDataModule", *rest]
     data = data_module(options.config or [], rest)
+    data.suit(size)
     images = data.dataset("train")
     if len(images) < options.images:
         raise HslError(f"--images {options.images}: there are {len(images)} training images; ask "
                        "for fewer, or give --data.init_args.train")  # fmt: skip
-    batch = collate([images[i] for i in range(options.images)])
-    if batch.image.shape[-2:] != (size, size):
-        raise HslError(f"images of {batch.image.shape[-1]} pixels, for a backbone of {size}: give "
-                       f"--data.init_args.size {size}")  # fmt: skip
-    return batch, data.names
+    return collate([images[i] for i in range(options.images)]), data.names
 
 
 # Latents

@@ -168,7 +168,7 @@ def test_the_accuracy_curve(tmp_path: Path) -> None:
         ({"radius": 0}, "--radius above 0"),
         ({"radius": "nan"}, "--radius above 0"),
         ({"tolerance": -1}, "--tolerance not negative"),
-        ({"data.init_args.size": 16}, "images of 16 pixels, for a backbone of 8"),
+        ({"data.init_args.size": 16}, "size is 16, and the backbone takes images of 8"),
         ({"data.init_args.sized": 16}, "sized"),
         ({"config": "absent.yaml"}, "absent.yaml"),
         ({"backbone": "absent/model"}, "absent/model"),

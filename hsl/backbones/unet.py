@@ -214,8 +214,12 @@ class Backbone(nn.Module):
         """Images ``[B, 3, S, S]`` in [-1, 1] to x_0 ``[B, C, s, s]``.
 
         Raises:
-            HslError: the denoiser takes another number of channels.
+            HslError: images of another size, or the denoiser takes another number of channels.
         """
+        size, sides = self.image_size, list(image.shape[-2:])
+        if sides != [size, size]:
+            raise HslError(f"{self.name}: takes images of {size} x {size} pixels, not "
+                           f"{' x '.join(map(str, sides))}: bring them to its size")  # fmt: skip
         x = self.codec.encode(image)
         if x.shape[1] != self.channels:
             raise HslError(f"{self.name}: takes {self.channels} channels, but an image has "

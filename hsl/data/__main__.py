@@ -14,6 +14,7 @@ from hsl.data.module import SourceDataModule
 from hsl.data.options import data_module
 from hsl.errors import HslError
 from hsl.files import replacing
+from hsl.options.arguments import given
 from hsl.report import print_table, write_csv
 
 EXAMPLE = """examples:
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("verb", nargs="?", choices=["describe"])
     parser.add_argument("--config", action="append", help="a YAML file with a part data")
     parser.add_argument("--out", default="described", help="folder to write to")
-    return commands.run("hsl.data", lambda: _run(*parser.parse_known_args(arguments)))
+    return commands.run("hsl.data", lambda: _run(*parser.parse_known_args(given(arguments))))
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> None:

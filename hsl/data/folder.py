@@ -73,7 +73,7 @@ class ImagesDataModule(SourceDataModule):
     def __init__(
         self,
         source: str | dict[str, str],
-        size: int = 256,
+        size: int | None = None,
         train: int | None = 100,
         validation: int | None = 16,
         test: int | None = 64,

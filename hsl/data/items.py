@@ -1,7 +1,7 @@
 """What every data set gives, and how it is split and batched: one contract for all of them."""
 
-from collections.abc import Iterator, Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import torch
 from lightning import LightningDataModule
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler
 
 from hsl.errors import HslError
+from hsl.options.checks import require_counts
 from hsl.types import Batch
 
 Split = Literal["train", "validation", "test"]
@@ -100,20 +101,61 @@ class DataModule(LightningDataModule):
         batch_size: images in a batch, on each rank.
         num_workers: worker processes of each loader.
         seed: of the order of the training images.
+        size: height and width of images in pixels; None: what the backbone of the trainer's model
+            takes (`suit`) or, without one, `usual_size`.
+
+    Raises:
+        HslError: a number out of range.
     """
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ()
     #: How training images are ordered.
     order: type[Order] = Order
+    #: Height and width of images where nobody says another.
+    usual_size: ClassVar[int] = 256
+    #: How many images of each split are asked for; None: all.
+    counts: Mapping[Split, int | None]
 
-    def __init__(self, batch_size: int = 1, num_workers: int = 0, seed: int = 0) -> None:
+    def __init__(
+        self, batch_size: int = 1, num_workers: int = 0, seed: int = 0, size: int | None = None
+    ) -> None:
         super().__init__()
-        if batch_size < 1 or num_workers < 0:
-            raise HslError(
-                f"batch_size={batch_size}, num_workers={num_workers}: want at least 1 and 0"
-            )
+        require_counts("data", batch_size=batch_size)
+        require_counts("data", 0, num_workers=num_workers, seed=seed)
+        if size is not None:
+            require_counts("data", size=size)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.size, self._told = size or self.usual_size, size is not None
+
+    def suit(self, size: int) -> None:
+        """Make images of ``size`` pixels, as a backbone takes them, unless a size was given.
+
+        Raises:
+            HslError: another size was given.
+        """
+        if self._told and self.size != size:
+            raise HslError(f"data: size is {self.size}, and the backbone takes images of {size} "
+                           "pixels: leave size out")  # fmt: skip
+        if self.size != size:
+            self.size = size
+            self.forget()
+
+    def forget(self) -> None:
+        """Drop images that were made in another size."""
+
+    def prepare_data(self) -> None:
+        """Suit the backbone of the model that the trainer has."""
+        self._suit_the_model()
+
+    def setup(self, stage: str) -> None:
+        """The same, on every rank."""
+        self._suit_the_model()
+
+    def _suit_the_model(self) -> None:
+        backbone = getattr(getattr(self.trainer, "lightning_module", None), "backbone", None)
+        if backbone is not None:
+            self.suit(int(backbone.image_size))
 
     def dataset(self, split: Split) -> ImageSet:
         """The images of a split."""

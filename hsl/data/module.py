@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence, Sized
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -14,6 +15,7 @@ from hsl.data.selection import Selection, Source, report, select
 from hsl.data.stream import Stream, kept
 from hsl.data.transforms import Fit, Resampling, Transform
 from hsl.errors import HslError
+from hsl.options.checks import require_counts
 from hsl.progress import track
 
 _MANY = 1000  # images that take long enough for a progress bar
@@ -59,7 +61,7 @@ class SourceDataModule(DataModule):
     noise seeded with it is the image's own. Broken images are left out and listed, or refused.
 
     Args:
-        size: height and width in pixels.
+        size: height and width in pixels; None: the backbone's or, without one, 256.
         fit, resampling, box: how images become squares, see `Transform`.
         align: find the face in each image and turn, scale and cut as FFHQ does; images without a
             face count as broken. Needs ``pip install "hsl[align]"``.
@@ -81,7 +83,7 @@ class SourceDataModule(DataModule):
 
     def __init__(
         self,
-        size: int = 256,
+        size: int | None = None,
         fit: Fit = "crop",
         resampling: Resampling = "lanczos",
         box: list[int] | None = None,
@@ -97,15 +99,13 @@ class SourceDataModule(DataModule):
         seed: int = 0,
     ) -> None:
         workers = min(_WORKERS, os.cpu_count() or 1) if num_workers is None else num_workers
-        super().__init__(batch_size, workers, seed)
-        self.size, self.align, self.strict, self.split = size, align, strict, split
-        self.transform = Transform(size, fit, resampling, seed, tuple(box) if box else None)
+        super().__init__(batch_size, workers, seed, size)
+        self.align, self.strict, self.split = align, strict, split
+        self.transform = Transform(self.size, fit, resampling, seed, tuple(box) if box else None)
         self.counts: dict[Split, int | None] = dict(
             zip(SPLITS, (train, validation, test), strict=True)
         )
-        for name, count in self.counts.items():
-            if count is not None and count < 0:
-                raise HslError(f"{name}={count}: want a number of images, or null for all")
+        require_counts("data", 0, **{k: v for k, v in self.counts.items() if v is not None})
         self.where = {check_split(name): labels for name, labels in (where or {}).items()}
         self._found: Selection | None = None
         self._sets: dict[Split, Images] = {}
@@ -123,13 +123,21 @@ class SourceDataModule(DataModule):
         if None in self.counts.values():
             raise HslError("streaming fetches single images: say how many for each split")
 
+    def forget(self) -> None:
+        """Make squares of another size; what was selected stays."""
+        self.transform = replace(self.transform, size=self.size)
+        for images in self._sets.values():
+            images.transform = self.transform
+
     def prepare_data(self) -> None:
         """Look at the images on one process of each machine; the others then find what it found
         in the cache."""
+        super().prepare_data()
         self.sets()
 
     def setup(self, stage: str) -> None:
         """Select the images, before anything is computed."""
+        super().setup(stage)
         self.sets()
 
     def sets(self) -> dict[Split, Images]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split
 from hsl.errors import HslError
+from hsl.options.checks import require_counts
 
 #: The seed of each split's first image.
 FIRST: dict[Split, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
@@ -68,13 +69,15 @@ class SampledDataModule(DataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, 0, seed)  # what is rendered lies in this process's memory
-        self.counts = dict(zip(SPLITS, (train, validation, test), strict=True))
-        for split, n in self.counts.items():
-            if not 0 <= n <= _LIMIT:
+        counts = dict(zip(SPLITS, (train, validation, test), strict=True))
+        require_counts("data", 0, **counts)
+        self.counts = counts
+        for split, n in counts.items():
+            if n > _LIMIT:
                 raise HslError(f"{split}={n}: want a number of seeds up to {_LIMIT}")
         self._sets = {
             split: Sampled(self, torch.arange(FIRST[split], FIRST[split] + n))
-            for split, n in self.counts.items()
+            for split, n in counts.items()
         }
 
     def dataset(self, split: Split) -> Sampled:

@@ -1,7 +1,6 @@
 """The options of ``python -m hsl.edit``."""
 
 import argparse
-import sys
 from collections.abc import Iterable
 from dataclasses import fields
 
@@ -10,6 +9,7 @@ import torch
 from hsl.backbones import Speed
 from hsl.errors import HslError
 from hsl.injection import INJECTIONS
+from hsl.options.arguments import given
 
 EXAMPLE = """examples:
   python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
@@ -128,11 +128,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     """The options of a command line.
 
     Raises:
-        HslError: an unknown one.
+        HslError: an unknown or an empty one.
         argparse.ArgumentError: a value of another form.
     """
-    given = sys.argv[1:] if arguments is None else list(arguments)
-    options, unknown = parser().parse_known_args(_bound(given))
+    options, unknown = parser().parse_known_args(_bound(given(arguments)))
     if unknown:
         raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
     return options

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any, get_type_hints
 
@@ -51,7 +52,9 @@ def named(path: str, *how: Any, **more: Any) -> Any:
     """
     if path.partition(".")[0] in sys.stdlib_module_names:
         raise _refusal(path)
-    found = _import(path, *how, **more)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # jsonargparse's own, of what is refused below
+        found = _import(path, *how, **more)
     if inspect.isroutine(found):
         allowed = _is_ours(_returned(found))
     else:

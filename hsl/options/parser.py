@@ -4,7 +4,7 @@ import sys
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, Namespace
+from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningArgumentParser
 
 from hsl.errors import HslError
@@ -30,10 +30,12 @@ class Parser(LightningArgumentParser):
         found = super().get_defaults(skip_validation, **more)
         for action in self._actions:
             if isinstance(action.default, dict | Namespace) and "class_path" in action.default:
-                found[action.dest] = Namespace(action.default)
+                found[action.dest] = Namespace(action.default)  # type: ignore[no-untyped-call]
         return found
 
-    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Namespace:
+    def parse_args(  # type: ignore[override]
+        self, args: Any = None, *more: Any, **options: Any
+    ) -> Namespace:
         """Parse; configuration files are looked at before anything is made of them."""
         arguments = self._own(list(sys.argv[1:] if args is None else args))
         said = stated(arguments)
@@ -55,7 +57,8 @@ class Parser(LightningArgumentParser):
             inside = any(action.dest.startswith(f"{key}.") for action in self._actions)
             if value is None and (inside or key in ("model", "data")):
                 raise HslError(f"--config: {key} is null: give its options, or leave it out")
-            if inside and not isinstance(value, dict):
+            by_name = key in ("model", "data") and isinstance(value, str)
+            if inside and not isinstance(value, dict) and not by_name:
                 raise HslError(f"--config: {key} is {value!r}: want its options by name")
 
     def _own(self, arguments: list[str]) -> list[str]:
@@ -75,4 +78,4 @@ class ConfigFile(ActionConfigFile):
         document, whole = parser.documents.pop(0)
         parser.require_sections(document)
         text = values if whole else yaml.safe_dump(document)
-        super().__call__(parser, cfg, text, option_string)
+        super().__call__(parser, cfg, text, option_string)  # type: ignore[no-untyped-call]

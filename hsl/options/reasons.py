@@ -41,5 +41,5 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _first_line(text: str, error: BaseException) -> str:
-    lines = [line.strip(" -") for line in text.splitlines() if line.strip(" -")]
+    lines = [line.strip().removeprefix("- ") for line in text.splitlines() if line.strip(" -")]
     return lines[0] if lines else type(error).__name__

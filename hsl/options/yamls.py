@@ -13,7 +13,7 @@ from hsl.errors import HslError
 #: What no configuration comes near to: levels within each other, values, bytes.
 _DEEPEST, _MOST, _LONGEST = 50, 50_000, 2**22
 _WHAT = "a configuration file (YAML)"
-_USUAL: Any = _loaders_dumpers.get_yaml_default_loader()
+_USUAL: Any = _loaders_dumpers.get_yaml_default_loader()  # type: ignore[no-untyped-call]
 
 
 class BadYaml(HslError, yaml.YAMLError):
@@ -33,7 +33,7 @@ class Loader(_USUAL):  # type: ignore[misc]
 
     def __init__(self, stream: str | bytes) -> None:
         if len(stream) > _LONGEST:
-            raise BadYaml(f"more than {_LONGEST // 2**20} MB, too long for a configuration")
+            raise BadYaml(f"has more than {_LONGEST // 2**20} MB")
         if len(stream) > 2 * _DEEPEST:  # no shorter text can be deeper
             _require_shallow(stream)
         super().__init__(stream)
@@ -44,7 +44,7 @@ class Loader(_USUAL):  # type: ignore[misc]
             value = super().get_single_data()
         except (ValueError, OverflowError) as error:  # of int() and the like
             said = str(error).partition(";")[0]
-            raise BadYaml(f"a value that cannot be read ({said})") from error
+            raise BadYaml(f"has a value that cannot be read ({said})") from error
         _require_small(value)
         return value
 
@@ -56,7 +56,7 @@ def parse_yaml(text: str) -> Any:
         BadYaml: as `Loader`, or it is no YAML.
     """
     try:
-        return yaml.load(text, Loader=Loader)  # noqa: S506  # it is a safe loader
+        return yaml.load(text, Loader=Loader)  # it is a safe loader
     except BadYaml:
         raise
     except yaml.YAMLError as error:
@@ -88,7 +88,7 @@ def _require_shallow(text: str | bytes) -> None:
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _DEEPEST:
-                raise BadYaml(f"values within values, {_DEEPEST} deep and more")
+                raise BadYaml(f"has values within values, {_DEEPEST} deep and more")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
 
@@ -100,10 +100,10 @@ def _require_small(value: Any) -> None:
         level = [part for whole in level for part in _parts(whole)]
         left -= len(level)
         if left < 0:
-            raise BadYaml(f"more than {_MOST} values, by references (&, *) to each other")
+            raise BadYaml(f"has more than {_MOST} values, by references (&, *) to each other")
         if not level:
             return
-    raise BadYaml("a value that refers to itself (&, *)")
+    raise BadYaml("has a value that refers to itself (&, *)")
 
 
 def _parts(value: Any) -> Sequence[Any]:
@@ -117,4 +117,4 @@ def _line(error: yaml.YAMLError) -> str:
     mark = getattr(error, "problem_mark", None)
     where = f" (line {mark.line + 1})" if mark is not None else ""
     said = getattr(error, "problem", None) or str(error) or type(error).__name__
-    return f"no YAML: {' '.join(str(said).split())}{where}"
+    return f"is no YAML: {' '.join(str(said).split())}{where}"

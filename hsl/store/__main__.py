@@ -9,6 +9,7 @@ from typing import Any
 
 from hsl import commands
 from hsl.errors import HslError
+from hsl.options.arguments import given
 from hsl.progress import track
 from hsl.report import print_table
 from hsl.store.folder import Entry, damage, leftovers, records, surplus
@@ -47,7 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     }
 
     def work() -> int:
-        options, unknown = parser.parse_known_args(arguments)
+        options, unknown = parser.parse_known_args(given(arguments))
         if unknown:
             raise HslError(f"unknown option {unknown[0]}; see python -m hsl.store --help")
         if options.folder is None:

@@ -17,6 +17,7 @@ from hsl.data.toyfaces.factors import (
 )
 from hsl.data.toyfaces.renderer import render
 from hsl.errors import HslError
+from hsl.options.checks import require_counts
 
 _RENDERED_AT_ONCE = 64  # keeps the renderer's working memory in the processor's cache
 _SEARCHED_AT_ONCE = 4096
@@ -89,7 +90,7 @@ class ToyFacesDataModule(DataModule):
     an index is unique within a split, a path is unique.
 
     Args:
-        size: height and width in pixels.
+        size: height and width in pixels; None: the backbone's or, without one, 32.
         train, validation, test: number of faces; None: what the method of a command line asks for,
             else 96, 64 and 64.
         batch_size: faces in a batch.
@@ -99,16 +100,17 @@ class ToyFacesDataModule(DataModule):
         seed: seed of the order of the training faces.
 
     Raises:
-        HslError: ``where`` names no split, or as `ToyFaces`.
+        HslError: a number out of range; ``where`` names no split, or as `ToyFaces`.
     """
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ATTRIBUTES
     order = Replayed
+    usual_size = 32
 
     def __init__(
         self,
-        size: int = 32,
+        size: int | None = None,
         train: int | None = None,
         validation: int | None = None,
         test: int | None = None,
@@ -118,16 +120,21 @@ class ToyFacesDataModule(DataModule):
         where: dict[str, dict[str, int]] | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__(batch_size, num_workers, seed)
-        self.size, self.unseen, self.where = size, unseen, where or {}
+        super().__init__(batch_size, num_workers, seed, size)
+        self.unseen, self.where = unseen, where or {}
         self.counts: dict[Split, int] = {
             "train": 96 if train is None else train,
             "validation": 64 if validation is None else validation,
             "test": 64 if test is None else test,
         }
+        require_counts("data", 0, **self.counts)
         for split in self.where:
             check_split(split)
         self._faces: dict[str, ToyFaces] = {}
+
+    def forget(self) -> None:
+        """Draw all faces anew."""
+        self._faces = {}
 
     def faces(self, split: str) -> ToyFaces:
         """The data set of ``train``, ``validation`` or ``test``."""
