@@ -13,17 +13,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from hsl.encoders.perceptual import PAPER
 from hsl.errors import HslError
 from hsl.files import replacing
 
-#: Kwon et al.: LPIPS(x_0, P at t_edit) = 0.33 x the cosine of the texts, and
-#: LPIPS(x_0, x at t_boost) = 1.2, both with the AlexNet LPIPS at 256 pixels.
-EDIT_THRESHOLD, BOOST_THRESHOLD = 0.33, 1.2
-#: The same for the bundled perceptual network, whose scale is another (its card has the figures).
-#: Edit: 0.33 times the lower quartile, over the seen attributes, of the distance between a face
-#: and its counterfactual: P_t must still differ from the image by a third of a small attribute.
-#: Boost: the distance of x_t at t = 167, where Asyrp's CelebA-HQ table reaches 1.2.
-TOYFACES_EDIT_THRESHOLD, TOYFACES_BOOST_THRESHOLD = 0.013, 0.0088
+EDIT_THRESHOLD, BOOST_THRESHOLD = PAPER
 
 
 class Curves(NamedTuple):

@@ -23,9 +23,10 @@ from torch import Tensor
 from hsl import commands, intervals, profile
 from hsl.backbones import Backbone, load
 from hsl.callbacks.common import in_pieces
-from hsl.data.items import collate
+from hsl.data.items import DataModule, collate
 from hsl.data.options import data_module
-from hsl.encoders.perceptual import PerceptualDistance
+from hsl.encoders.perceptual import PAPER, PerceptualDistance, Thresholds
+from hsl.encoders.roles import require_guide, unsuited
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.latents import LEVEL, class_distances, expected_cosine, summary
@@ -110,7 +111,7 @@ def _latents_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _profile_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--distance", default="toyfaces", help="or lpips/alex, lpips/vgg, a file")
+    parser.add_argument("--distance", default="toyfaces/guide", help="or lpips/alex, ..., a file")
     parser.add_argument("--cosine", type=float, default=1.0, help="of the texts of the edit")
     parser.add_argument("--edit-threshold", type=float, help="of P_t (default: the distance's own)")
     parser.add_argument("--boost-threshold", type=float, help="of x_t")
@@ -128,7 +129,7 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError("want --tv between 0 and 1, --radius above 0, --tolerance not negative")
     accuracy = accuracy_curve(Path(options.accuracy)) if options.accuracy else {}
     backbone, grid = _backbone(options)
-    batch, names = _images(options, rest, backbone.image_size)
+    batch, data = _images(options, rest, backbone.image_size)
     pieces = list(in_pieces(options.images, options.batch))
     x_0 = torch.cat([backbone.x_0(batch.image[p].to(options.device)).cpu() for p in pieces])
     ways: dict[str, Callable[[], ByTime]] = {
@@ -139,7 +140,7 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
     rows: list[dict[str, Any]] = []
     for kind, way in ways.items():  # one after the other: N images at all timesteps are large
         rows += [{"latents": kind, "t": t} | summary(x) for t, x in sorted(way().items())]
-    mixed = mixing(backbone, x_0, batch.labels, names, accuracy, options)
+    mixed = mixing(backbone, x_0, batch.labels, data.names, accuracy, options)
     out = options.out
     write_csv(out / "latents.csv", rows)
     write_csv(out / "mixing.csv", mixed)
@@ -159,38 +160,48 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError(f"--name {options.name}: want a name; --out is for the folder")
     if not options.cosine > 0:
         raise HslError(f"--cosine {options.cosine}: want a positive number")
-    own = not options.tables and not options.distance.startswith("lpips/")
-    edit, boost = (
-        (intervals.TOYFACES_EDIT_THRESHOLD, intervals.TOYFACES_BOOST_THRESHOLD)
-        if own
-        else (intervals.EDIT_THRESHOLD, intervals.BOOST_THRESHOLD)
-    )
-    edit = edit if options.edit_threshold is None else options.edit_threshold
-    boost = boost if options.boost_threshold is None else options.boost_threshold
     if options.tables and rest:
         raise HslError(f"{rest[0]}: unknown, or not needed with --tables")
     if options.tables:
+        limits = _thresholds(options, PAPER)
         found, title = profile.read_tables(options.tables), Path(options.tables).name
     else:
+        distance = PerceptualDistance.load(options.distance, role="guide", resize=True)
+        require_guide(distance, f"--distance {options.distance}")
+        limits = _thresholds(options, distance.thresholds)
         backbone, grid = _backbone(options)
-        images = _images(options, rest, backbone.image_size)[0].image
-        distance = PerceptualDistance.load(options.distance).to(backbone.device)
+        batch, data = _images(options, rest, backbone.image_size)
+        if reason := unsuited(distance, data.domain, None):
+            raise HslError(f"--distance {options.distance} {reason}: give lpips/alex")
         found = profile.measure(
-            backbone, grid, images, distance, options.batch, options.as_released
-        )
+            backbone, grid, batch.image, distance.to(backbone.device), options.batch,
+            options.as_released,
+        )  # fmt: skip
         title = (
-            f"{backbone.name}: {len(images)} images, {len(grid)} steps, distance {options.distance}"
+            f"{backbone.name}: {options.images} images, {len(grid)} steps, "
+            f"distance {options.distance}"
         )
         # before a threshold that is not reached ends the job
         profile.write_tables(options.out / options.name, found)
-    t_edit = intervals.t_edit(found.mean, options.cosine, edit)
-    t_boost = intervals.t_boost(found.mean, boost)
-    picture = profile.draw(found, (edit * options.cosine, boost), t_edit, t_boost, title)
+    t_edit = intervals.t_edit(found.mean, options.cosine, limits.edit)
+    t_boost = intervals.t_boost(found.mean, limits.boost)
+    shown = (limits.edit * options.cosine, limits.boost)
+    picture = profile.draw(found, shown, t_edit, t_boost, title)
     with replacing(options.out / f"{options.name}.png") as temporary:
         picture.savefig(temporary)
     print_table(title, profile.rows(found, _SHOWN))
     print_table("the interval", profile.summary(found.mean, t_edit, t_boost))
     print(options.out)
+
+
+def _thresholds(options: argparse.Namespace, own: Thresholds | None) -> Thresholds:
+    """Those given, else the perceptual network's ``own``."""
+    given = (options.edit_threshold, options.boost_threshold)
+    edit, boost = (v if v is not None else own and own[i] for i, v in enumerate(given))
+    if edit is None or boost is None:
+        raise HslError(f"--distance {options.distance} has no thresholds of its own: give "
+                       "--edit-threshold and --boost-threshold")  # fmt: skip
+    return Thresholds(edit, boost)
 
 
 def _backbone(options: argparse.Namespace) -> tuple[Backbone, list[int]]:
@@ -207,8 +218,8 @@ def _backbone(options: argparse.Namespace) -> tuple[Backbone, list[int]]:
     return backbone, grid
 
 
-def _images(options: argparse.Namespace, rest: list[str], size: int) -> tuple[Batch, Sequence[str]]:
-    """The first training images, and the names of their labels."""
+def _images(options: argparse.Namespace, rest: list[str], size: int) -> tuple[Batch, DataModule]:
+    """The first training images, and their data module."""
     if not options.config and not any(o == "--data" or o.startswith("--data=") for o in rest):
         rest = ["--data=hsl.data.toyfaces.ToyFacesDataModule", *rest]
     data = data_module(options.config or [], rest)
@@ -217,7 +228,7 @@ def _images(options: argparse.Namespace, rest: list[str], size: int) -> tuple[Ba
     if len(images) < options.images:
         raise HslError(f"--images {options.images}: there are {len(images)} training images; ask "
                        "for fewer, or give --data.init_args.train")  # fmt: skip
-    return collate([images[i] for i in range(options.images)]), data.names
+    return collate([images[i] for i in range(options.images)]), data
 
 
 # Latents

@@ -15,7 +15,7 @@ ROWS = (
     (1, "errors types signals"),
     (1, "files schema"),
     (1, "options"),
-    (1, "commands schedule assets report progress tensors confidence"),
+    (1, "commands schedule assets report progress precision tensors confidence"),
     (1, "store checkpoints ranks resume"),
     (2, "backbones encoders solvers data"),
     (3, "directions losses metrics"),

@@ -28,7 +28,7 @@ def squared(x: Tensor, y: Tensor) -> Tensor:
 
 
 def test_curves() -> None:
-    net, distance = backbone(), PerceptualDistance.load("toyfaces")
+    net, distance = backbone(), PerceptualDistance.load("toyfaces/guide", resize=True)
     images = faces(5).faces("train").images
     found = measure(net, GRID, images, distance, batch=2)
     assert all(list(curve) == GRID for curve in (found.mean.p, found.std.p))
@@ -47,7 +47,10 @@ def test_curves() -> None:
 
 
 def test_latent_diffusion_is_measured_on_images() -> None:
-    net, distance = backbone(space_to_depth=True), PerceptualDistance.load("toyfaces")
+    net, distance = (
+        backbone(space_to_depth=True),
+        PerceptualDistance.load("toyfaces/guide", resize=True),
+    )
     images = faces(3, size=16).faces("train").images
     found = measure(net, GRID, images, distance)
     with torch.no_grad():

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.slow
 def run(folder: Path, backbone: str, ranks: int) -> None:
     """Measure the curves, train, choose strengths, edit and measure."""
     spread = {"devices": ranks, "strategy": "ddp" if ranks > 1 else "auto"}
-    probe, distance = asyrp(backbone), PerceptualDistance.load("toyfaces")
+    probe, distance = asyrp(backbone), PerceptualDistance.load("toyfaces/guide", resize=True)
     curves = measure(probe.backbone, probe.grid, faces(FACES).faces("train").images, distance).mean
     low, high = sorted(curves.p.values())[2], max(curves.x.values()) / 2
     for kind in KINDS:
@@ -41,7 +41,7 @@ def run(folder: Path, backbone: str, ranks: int) -> None:
         found = Intervals(edit_threshold=low, boost_threshold=high, images=FACES)
         # no share is enough: all are tried, and the one that gets furthest is chosen
         tried = Strength(strengths=[0.5, 4.0, 32.0], share=1.1, images=3)
-        fitting = trainer(folder / kind, found, tried, Evaluate(), epochs=2, **spread)
+        fitting = trainer(folder / kind, found, tried, Evaluate(resize=True), epochs=2, **spread)
         data = faces(FACES, batch_size=4 // ranks, where={})
         fitting.fit(method, datamodule=data)
         kept = {

@@ -25,6 +25,8 @@ from runs import TESTS, Place, faces, saved_backbone
 
 #: Four batches of two or one images in each of three epochs, of two steps each.
 SMALL = {
+    "strength.resize": "true",
+    "evaluate.resize": "true",
     "model.init_args.steps": 4,
     "model.init_args.t_edit": 300,
     "model.init_args.t_boost": 100,

@@ -210,8 +210,8 @@ def test_the_profile(folder: str, tmp_path: Path, capsys) -> None:
     assert main(profiled(folder, out, name="tiny", batch=4)) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[-1] == str(out)
-    assert "10 images, 6 steps, distance toyfaces" in " ".join(printed.split())
-    backbone, distance = load(folder), PerceptualDistance.load("toyfaces")
+    assert "10 images, 6 steps, distance toyfaces/guide" in " ".join(printed.split())
+    backbone, distance = load(folder), PerceptualDistance.load("toyfaces/guide", resize=True)
     images = faces(12).faces("train").images[:10]
     found, wanted = read_tables(out / "tiny"), measure(backbone, GRID, images, distance)
     for curve, want in zip((*found.mean, *found.std), (*wanted.mean, *wanted.std), strict=True):

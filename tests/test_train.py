@@ -23,6 +23,8 @@ from runs import Place, saved_backbone
 
 ROOT = Path(__file__).resolve().parents[1]
 SMALL = {
+    "strength.resize": "true",
+    "evaluate.resize": "true",
     "model.init_args.steps": 6,
     "model.init_args.t_edit": 300,
     "model.init_args.t_boost": 100,

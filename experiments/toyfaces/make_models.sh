@@ -13,7 +13,8 @@ python $here/train_attributes.py --role judge --steps 1000 --faces 30000
 python $here/train_clip.py --role guide
 python $here/train_clip.py --role judge
 python $here/train_segmenter.py --steps 600
-python $here/train_perceptual.py --steps 800
+python $here/train_perceptual.py --role guide --steps 800
+python $here/train_perceptual.py --role judge --steps 800
 python $here/card_ddpm.py --card hsl/assets/toyfaces/ddpm.md
 # the same script at a shorter, stated budget: how far a rerun's figures move
 python $here/train_ddpm.py --size 32 --steps 1500 --images 20000 --seed 1 --out runs/toyfaces/ddpm-short

@@ -1,10 +1,10 @@
-"""Train the network of ToyFaces' perceptual distance, or measure a trained one again.
+"""Train a network of ToyFaces' perceptual distances, or measure a trained one again.
 
-    python experiments/toyfaces/train_perceptual.py [--measure]
+    python experiments/toyfaces/train_perceptual.py --role guide [--measure]
 
-Writes ``perceptual.safetensors`` and its card. The network learns to tell everything that a face
-is drawn from: attributes, nuisances, and the share of each region in each of 8x8 cells. Then the
-layers are weighted so that each adds 1/4 to the mean distance of two unrelated faces.
+Writes ``perceptual_ROLE.safetensors`` and its card. The network learns to tell everything that a
+face is drawn from: attributes, nuisances, and the share of each region in each of 8x8 cells. Then
+the layers are weighted so that each adds 1/4 to the mean distance of two unrelated faces.
 """
 
 import argparse
@@ -25,20 +25,23 @@ from hsl.data.toyfaces.factors import ATTRIBUTES, COLUMN, NUISANCES, counterfact
 from hsl.data.toyfaces.renderer import REGIONS
 from hsl.encoders.perceptual import KIND, LayerDistance, PerceptualDistance
 from hsl.encoders.weights import read, write
-from training import ASSETS, card, fit, in_chunks, table
+from training import ASSETS, SUITS, card, fit, in_chunks, table
 
-SEED, WIDTH = 67, 24
-BLUR, NOISE = 0.5, 0.03
+#: Guides read P_t, which is blurred and noisy; judges read images that are finished.
+ROLES = {
+    "guide": {"seed": 71, "width": 16, "blur": 2.0, "noise": 0.2},
+    "judge": {"seed": 67, "width": 24, "blur": 0.5, "noise": 0.03},
+}
 
 
 class Learner(nn.Module):
-    """The distance's network with the heads that it learns by and then loses."""
+    """The distance's network of a width, with the heads that it learns by and then loses."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int) -> None:
         super().__init__()
-        self.distance = LayerDistance(WIDTH)
-        self.factors = nn.Linear(4 * WIDTH * 16, len(ATTRIBUTES) + len(NUISANCES))
-        self.cells = nn.Conv2d(4 * WIDTH, len(REGIONS), 1)
+        self.distance = LayerDistance(width)
+        self.factors = nn.Linear(4 * width * 16, len(ATTRIBUTES) + len(NUISANCES))
+        self.cells = nn.Conv2d(4 * width, len(REGIONS), 1)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Attribute logits and nuisances ``[B, 43]``; region logits ``[B, 12, 8, 8]``."""
@@ -48,14 +51,16 @@ class Learner(nn.Module):
 
 def train(args: argparse.Namespace, path: Path) -> None:
     """Train, weight the layers and write the weights."""
-    torch.manual_seed(SEED)
-    factors = training_factors("judge", args.faces, first=300_000)
+    role = ROLES[args.role]
+    seed, width = int(role["seed"]), int(role["width"])
+    torch.manual_seed(seed)
+    factors = training_factors(args.role, args.faces, first=300_000)
     images, parts, truth = pictures(factors), masks(factors), visible(factors)
-    learner = Learner().to(memory_format=torch.channels_last)
+    learner = Learner(width).to(memory_format=torch.channels_last)
 
     def loss(step: int, rng: torch.Generator) -> Tensor:
         rows = torch.randint(len(images), (args.batch,), generator=rng)
-        said, cells = learner(degraded(as_float(images[rows]), BLUR, NOISE, rng))
+        said, cells = learner(degraded(as_float(images[rows]), role["blur"], role["noise"], rng))
         shares = avg_pool2d(one_hot(parts[rows].long(), len(REGIONS)).movedim(3, 1).float(), 4)
         attributes, nuisances = said.split([len(ATTRIBUTES), len(NUISANCES)], dim=1)
         return (
@@ -64,20 +69,20 @@ def train(args: argparse.Namespace, path: Path) -> None:
             + 0.3 * cross_entropy(cells, shares)
         )
 
-    seconds = fit(learner, loss, args.steps, 2e-3, SEED)
+    seconds = fit(learner, loss, args.steps, 2e-3, seed)
     distance = learner.distance.requires_grad_(False)
     first, second = as_float(images[:1000]), as_float(images[1000:2000])
     distance.weights = 1 / (4 * distance.by_layer(first, second).mean(0))
     training = {
-        "command": f"python experiments/toyfaces/train_perceptual.py --steps {args.steps} "
-        f"--faces {args.faces} --batch {args.batch}",
+        "command": f"python experiments/toyfaces/train_perceptual.py --role {args.role} --steps "
+        f"{args.steps} --faces {args.faces} --batch {args.batch}",
         "seconds": round(seconds),
-        "data": f"{args.faces} faces of the world `judge`, half of them with attributes drawn "
-        f"independently; half of each batch blurred up to {BLUR} px and noised up to {NOISE}. "
-        f"Seed {SEED}. Layer weights: each layer adds 1/4 to the mean distance of 1,000 pairs of "
-        f"unrelated training faces.",
+        "data": f"{args.faces} faces of the world `{args.role}`, half of them with attributes "
+        f"drawn independently; half of each batch blurred up to {role['blur']} px and noised up "
+        f"to {role['noise']}. Seed {seed}. Layer weights: each layer adds 1/4 to the mean distance "
+        f"of 1,000 pairs of unrelated training faces.",
     }
-    config = {"kind": KIND, "role": "judge", "width": WIDTH}
+    config = {"kind": KIND, "role": args.role, "width": width} | SUITS
     write(path, distance, config | {"training": training})
 
 
@@ -115,12 +120,13 @@ def measure(path: Path) -> None:
         + f"\n\nLayer weights: {[round(w, 3) for w in distance.network.weights.tolist()]}."
     )
     config, _ = read(path, KIND)
-    card(path, "ToyFaces perceptual distance", config, body)
+    card(path, f"ToyFaces perceptual distance ({distance.role})", config, body)
 
 
 def main() -> None:
     """Train, then measure; or measure alone."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--role", choices=("guide", "judge"), required=True)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--faces", type=int, default=15_000)
     parser.add_argument("--batch", type=int, default=96)
@@ -128,7 +134,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ASSETS)
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
-    path = args.out / f"{KIND}.safetensors"
+    path = args.out / f"{KIND}_{args.role}.safetensors"
     if not args.measure:
         train(args, path)
     measure(path)

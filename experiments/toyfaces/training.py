@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 ASSETS = Path("hsl/assets/toyfaces")
+#: What the small networks are for: others' images are refused, or not measured.
+SUITS = {"domain": "toyfaces", "size": 32}
 Loss = Callable[[int, torch.Generator], Tensor]
 
 

@@ -92,6 +92,7 @@ def load(
     named = str(about.get("name") or name)
     backbone = Backbone(unet, schedule(path), codec, tap, named, size, scale)
     backbone.eps_errors = _errors(about, record)
+    backbone.domain = None if about.get("domain") is None else str(about["domain"])
     return backbone
 
 

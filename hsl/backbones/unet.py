@@ -105,6 +105,8 @@ class Backbone(nn.Module):
         self.timestep_scale = timestep_scale
         #: How it computes; set by `run_with`.
         self.speed = PLAIN
+        #: What its images are of, if its folder says so.
+        self.domain: str | None = None
         #: What its folder says of its eps error (`hsl.backbones.eps_error`), if it does.
         self.eps_errors: list[float] | None = None
         out = int(unet.config.out_channels)
@@ -262,8 +264,17 @@ class Backbone(nn.Module):
 
     @property
     def key(self) -> str:
-        """Identifies what it computes, for caches: its `hash`, and bfloat16 where it uses that."""
-        return f"{self.hash}-bfloat16" if self.speed.bfloat16 else self.hash
+        """Identifies what it computes, for caches: its `hash` and the precision in which it does so
+        under `hsl.precision.stated`."""
+        kind = next(self.unet.parameters()).dtype
+        precision = str(torch.bfloat16 if self.speed.bfloat16 else kind).removeprefix("torch.")
+        if (
+            precision == "float32"
+            and self.device.type == "cuda"
+            and torch.backends.cudnn.allow_tf32
+        ):
+            precision = "tf32"  # of convolutions; products are in float32
+        return f"{self.hash}-{precision}"
 
     @cached_property
     def hash(self) -> str:

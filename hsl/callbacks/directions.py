@@ -7,10 +7,11 @@ from hsl.directions import Direction
 
 
 class Directions(L.Callback):
-    """Writes ``directions/<name>.safetensors`` into the run folder when training ends."""
+    """Writes ``directions/<name>.safetensors`` into the run folder when the fit ends."""
 
-    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Export every direction with its strength; place this callback after `Strength`."""
+    def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Export every direction with its strength, which is chosen when training ends: so the
+        order of the callbacks does not matter."""
         method = method_of(pl_module)
         if not trainer.is_global_zero:
             return

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import lightning as L
 import torch
@@ -15,9 +15,9 @@ from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
-from hsl.encoders.roles import require_judge
+from hsl.encoders.roles import fingerprint, require_judge
 from hsl.errors import HslError
-from hsl.methods.base import Method
+from hsl.methods.base import Method, why_unsuited
 from hsl.metrics import (
     AttributeChange,
     CounterfactualError,
@@ -35,30 +35,45 @@ class Evaluate(L.Callback):
     ``images.csv``. Images that have the attribute by their labels are left out.
 
     On ToyFaces the true counterfactual is drawn and the distance to it measured; on other data
-    what needs it is left out. With several directions, one summary is nested under each name.
+    what needs it is left out. What a judge is not for (ToyFaces' are for drawn faces of 32 pixels)
+    it does not measure: one line says so. With several directions, one summary is nested under
+    each name.
 
     Args:
         attributes: name for `AttributeClassifier.load`; None: no attribute figures.
         distance: name for `PerceptualDistance.load`; used where counterfactuals are known.
         clip: name for `Clip.load`; used where the method goes between texts.
         templates: sentences with one ``{}``; None: ToyFaces'.
+        resize: let ToyFaces' judges measure drawn faces of other sizes, resized to theirs.
+
+    Raises:
+        HslError: a guide. When testing begins: a judge with the weights of a network that had a
+            part in the edits.
     """
+
+    #: What each judge measures.
+    MEASURES: ClassVar[dict[str, str]] = {
+        "attributes": "effect, kept and leakage",
+        "distance": "the distance to the true counterfactual",
+        "clip": "S_dir",
+    }
 
     def __init__(
         self,
         attributes: str | None = "toyfaces/judge",
-        distance: str | None = "toyfaces",
+        distance: str | None = "toyfaces/judge",
         clip: str | None = "toyfaces/judge",
         templates: list[str] | None = None,
+        resize: bool = False,
     ) -> None:
         self.started = time.perf_counter()
-        self.attributes = AttributeClassifier.load(attributes) if attributes else None
-        self.distance = PerceptualDistance.load(distance) if distance else None
-        self.clip_name = clip
-        self.clip = Clip.load(clip, role="judge") if clip else None
-        for network in (self.attributes, self.distance, self.clip):
-            if network is not None:
-                require_judge(network, "evaluation")
+        self.attributes = AttributeClassifier.load(attributes, resize) if attributes else None
+        self.distance = PerceptualDistance.load(distance, resize=resize) if distance else None
+        self.clip = Clip.load(clip, role="judge", resize=resize) if clip else None
+        self.names = {"attributes": attributes, "distance": distance, "clip": clip}
+        for network in self._judges().values():
+            require_judge(network, "evaluation")
+        self.resize = resize
         self.templates = list(TEMPLATES) if templates is None else templates
         self.metrics: dict[str, dict[str, PerSample]] = {}
         self.summary: dict[str, Any] = {}
@@ -66,9 +81,16 @@ class Evaluate(L.Callback):
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Make the metrics that can be measured for this method and data."""
         method = method_of(pl_module)
-        for name in method.directions:
-            if self.clip_name and method.about(name).get("clip") == self.clip_name:
-                raise HslError(f"{self.clip_name} trained {name}; it cannot also measure it")
+        size = None if self.resize else method.backbone.image_size
+        for option, judge in self._judges().items():
+            if part := method.guides.get(fingerprint(judge)):
+                raise HslError(f"{part}; it cannot also measure the edits: give another judge by "
+                               f"--evaluate.{option}, or null")  # fmt: skip
+            if reason := why_unsuited(judge, trainer, size):
+                setattr(self, option, None)
+                rank_zero_warn(f"not measured: {self.MEASURES[option]}; {self.names[option]} "
+                               f"{reason}. Give a judge of such images by --evaluate.{option}, "
+                               "or null")  # fmt: skip
         self.metrics = {name: self._metrics(trainer, method, name) for name in method.directions}
         for metrics in self.metrics.values():
             for metric in metrics.values():
@@ -123,6 +145,11 @@ class Evaluate(L.Callback):
                 print_table(f"{name}: {figures['images']} held-out images", figure_rows(figures))
             write_json(run_folder(trainer) / "summary.json", self.summary)
             write_csv(run_folder(trainer) / "images.csv", rows)
+
+    def _judges(self) -> dict[str, AttributeClassifier | PerceptualDistance | Clip]:
+        """The judges that there are, by option."""
+        networks = {option: getattr(self, option) for option in self.MEASURES}
+        return {option: network for option, network in networks.items() if network is not None}
 
     def _figures(self, method: Method, name: str) -> dict[str, Any]:
         """What was measured of one direction."""

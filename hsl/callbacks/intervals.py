@@ -4,9 +4,11 @@ import lightning as L
 
 from hsl import intervals
 from hsl.callbacks.common import first_faces, method_of, run_folder
-from hsl.encoders.perceptual import PerceptualDistance
+from hsl.encoders.perceptual import PerceptualDistance, Thresholds
+from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.intervals import Curves
+from hsl.methods.base import Method, why_unsuited
 from hsl.profile import measure
 
 
@@ -18,20 +20,24 @@ class Intervals(L.Callback):
     The curves are written to the run folder in the format of Asyrp's released tables.
 
     Args:
-        distance: name for `PerceptualDistance.load`. The network only chooses when to edit; no
+        distance: name for `PerceptualDistance.load`: a guide, as it chooses when to edit. No
             gradient of it reaches an edit.
-        edit_threshold: of LPIPS(P_t, x_0), times the texts' cosine. The default belongs to the
-            bundled network (its card says how it was calibrated); for ``lpips/alex`` use 0.33.
-        boost_threshold: of LPIPS(x_t, x_0); for ``lpips/alex`` 1.2.
+        edit_threshold: of LPIPS(P_t, x_0), times the texts' cosine; None: the network's own, which
+            the bundled guide's file has (its card says how it was calibrated); of ``lpips/alex``
+            the paper's 0.33.
+        boost_threshold: of LPIPS(x_t, x_0); None: the network's own; of ``lpips/alex`` 1.2.
         images: how many training images are measured.
-        table_p, table_x: curves to read instead (TSV).
+        table_p, table_x: curves to read instead (TSV), by the network's thresholds.
+
+    Raises:
+        HslError: a judge; one table without the other.
     """
 
     def __init__(
         self,
-        distance: str = "toyfaces",
-        edit_threshold: float = intervals.TOYFACES_EDIT_THRESHOLD,
-        boost_threshold: float = intervals.TOYFACES_BOOST_THRESHOLD,
+        distance: str = "toyfaces/guide",
+        edit_threshold: float | None = None,
+        boost_threshold: float | None = None,
         images: int = 32,
         table_p: str | None = None,
         table_x: str | None = None,
@@ -39,6 +45,8 @@ class Intervals(L.Callback):
         self.distance, self.images = distance, images
         self.edit_threshold, self.boost_threshold = edit_threshold, boost_threshold
         self.table_p, self.table_x = table_p, table_x
+        if bool(table_p) != bool(table_x):
+            raise HslError("give both tables, table_p and table_x, or neither")
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set t_edit and t_boost, unless both are given."""
@@ -46,25 +54,49 @@ class Intervals(L.Callback):
         known = method.t_edit is not None or set(method.t_edits) == set(method.directions)
         if known and method.t_boost is not None:
             return
+        limits = self._thresholds()
         if self.table_p and self.table_x:
             curves = Curves(intervals.read_tsv(self.table_p), intervals.read_tsv(self.table_x))
-        elif self.table_p or self.table_x:
-            raise HslError("give both tables, table_p and table_x, or neither")
         else:
-            images = first_faces(trainer, "train", self.images, method.device).image
-            network = PerceptualDistance.load(self.distance).to(method.device)
-            curves = measure(method.backbone, method.grid, images, network).mean
-            if trainer.is_global_zero:
-                folder = run_folder(trainer)
-                intervals.write_tsv(folder / "LPIPS_distance_x0_t.tsv", curves.p)
-                intervals.write_tsv(folder / "LPIPS_distance_x.tsv", curves.x)
+            curves = self._measured(trainer, method)
         if not known:
             method.t_edits = {
-                name: intervals.t_edit(curves, method.cosine_of(name), self.edit_threshold)
+                name: intervals.t_edit(curves, method.cosine_of(name), limits.edit)
                 for name in method.directions
             }
         if method.t_boost is None:
-            method.t_boost = intervals.t_boost(curves, self.boost_threshold)
+            method.t_boost = intervals.t_boost(curves, limits.boost)
         # the last digits of a mean differ between machines: all ranks take the first one's choice
         found = trainer.strategy.broadcast((method.t_edits, method.t_boost))
         method.t_edits, method.t_boost = found
+
+    def _thresholds(self) -> Thresholds:
+        """Those given, else the network's own, which need not be loaded if both are."""
+        given = (self.edit_threshold, self.boost_threshold)
+        own = None if None not in given else self._network().thresholds
+        found = [value if value is not None else own and own[i] for i, value in enumerate(given)]
+        edit, boost = found
+        if edit is None or boost is None:
+            raise HslError(f"{self.distance} has no thresholds of its own: give "
+                           "--intervals.edit_threshold and boost_threshold")  # fmt: skip
+        return Thresholds(edit, boost)
+
+    def _network(self) -> PerceptualDistance:
+        network = PerceptualDistance.load(self.distance, role="guide", resize=True)
+        require_guide(network, "choice of t_edit and t_boost")
+        return network
+
+    def _measured(self, trainer: L.Trainer, method: Method) -> Curves:
+        """The curves of training images; the first rank writes them down."""
+        network = self._network().to(method.device)
+        if reason := why_unsuited(network, trainer, None):
+            raise HslError(f"{self.distance} {reason}: give --intervals.distance lpips/alex, or "
+                           "t_edit and t_boost by hand")  # fmt: skip
+        method.guides[fingerprint(network)] = f"{self.distance} chose t_edit and t_boost"
+        images = first_faces(trainer, "train", self.images, method.device).image
+        curves = measure(method.backbone, method.grid, images, network).mean
+        if trainer.is_global_zero:
+            folder = run_folder(trainer)
+            intervals.write_tsv(folder / "LPIPS_distance_x0_t.tsv", curves.p)
+            intervals.write_tsv(folder / "LPIPS_distance_x.tsv", curves.x)
+        return curves

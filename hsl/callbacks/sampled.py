@@ -31,6 +31,7 @@ class Sampled(L.Callback):
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, SampledDataModule):
             method = method_of(pl_module)
+            data.domain = method.backbone.domain
             data.render = lambda seeds: render(method, seeds, self.batch)
 
 

@@ -1,15 +1,17 @@
 """Chooses each direction's strength on validation images, by a guide."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
+from torch import nn
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of
 from hsl.encoders.attributes import AttributeClassifier
-from hsl.encoders.roles import require_guide
+from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
+from hsl.methods.base import Method, why_unsuited
 from hsl.progress import track
 from hsl.ranks import everyones, world
 from hsl.report import print_table
@@ -18,7 +20,10 @@ from hsl.types import attribute_and_value
 
 class Strength(L.Callback):
     """Takes the smallest strength at which a guide sees the target on enough validation images;
-    if none gets there, the one that gets furthest.
+    if none gets there, the one that gets furthest, the largest of several that get as far, and
+    says so.
+
+    `Directions` saves what was chosen whatever the order of the two callbacks.
 
     Args:
         guide: name for `AttributeClassifier.load`; None takes the only one of ``strengths``, or
@@ -28,6 +33,11 @@ class Strength(L.Callback):
         images: how many validation images are edited, of those that do not show the target by
             their labels, where there are some.
         batch: edits that run at once.
+        resize: let ToyFaces' guide look at drawn faces of other sizes, resized to its own. What a
+            guide is not for it does not choose: the strength stays 1.
+
+    Raises:
+        HslError: strengths that do not ascend, a judge.
     """
 
     def __init__(
@@ -37,14 +47,16 @@ class Strength(L.Callback):
         share: float = 0.95,
         images: int = 32,
         batch: int = 64,
+        resize: bool = False,
     ) -> None:
         if not strengths or sorted(strengths) != list(strengths):
             raise HslError(f"strengths: want ascending numbers, not {list(strengths)}")
-        self.guide = AttributeClassifier.load(guide) if guide else None
+        self.guide = AttributeClassifier.load(guide, resize) if guide else None
         if self.guide is not None:
             require_guide(self.guide, "choice of the strength")
         self.strengths, self.share = list(strengths), share
         self.images, self.batch = images, batch
+        self.name, self.resize = guide, resize
 
     @torch.no_grad()
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -54,31 +66,59 @@ class Strength(L.Callback):
             if len(self.strengths) == 1:
                 method.strengths = dict.fromkeys(method.directions, self.strengths[0])
             return
+        size = None if self.resize else method.backbone.image_size
+        if reason := why_unsuited(self.guide, trainer, size):
+            rank_zero_warn(f"strengths were not chosen and stay 1: {self.name} {reason}. Give a "
+                           "guide of such images by --strength.guide, or null")  # fmt: skip
+            return
         guide = self.guide.to(method.device)
-        rank, ranks = world()
+        if isinstance(guide, nn.Module):
+            method.guides[fingerprint(guide)] = f"{self.name} chose the strengths"
         for name in method.directions:
-            attribute, value = attribute_and_value(name)
-            if attribute not in guide.names:
+            if attribute_and_value(name)[0] not in guide.names:
                 rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
                 continue
-            faces = first_faces(trainer, "validation", self.images, method.device, lacking=name)
-            images, index = faces.image[rank::ranks], faces.index[rank::ranks]
-            pieces = list(in_pieces(len(images), self.batch))
-            column, shares = guide.names.index(attribute), dict[float, float]()
-            for strength in track(self.strengths, f"strength of {name}", len(self.strengths)):
-                hits = 0
-                for piece in pieces:
-                    edited = method.sweep(images[piece], index[piece], name, [strength])
-                    seen = guide.probabilities(edited[0])[:, column] >= 0.5
-                    hits += int((seen == bool(value)).sum())
-                shares[strength] = sum(everyones(hits)) / len(faces.image)
-                if shares[strength] >= self.share:
-                    break  # a larger one would not be chosen
-            chosen = (
-                strength if shares[strength] >= self.share else max(shares, key=shares.__getitem__)
-            )
-            method.strengths[name] = chosen
+            shares = self._shares(trainer, method, name, guide)
+            method.strengths[name], reached = chosen(shares, self.share)
+            title = f"chosen strength: {method.strengths[name]:g}"
+            if not reached:
+                title += f", though none reached {self.share:g} of the validation images"
+                rank_zero_warn(f"{name}: no strength up to {max(shares):g} reached {self.share:g} "
+                               f"of the validation images; took {method.strengths[name]:g}, which "
+                               f"{max(shares.values()):.3g} of them show")  # fmt: skip
             if trainer.is_global_zero:
                 rows = [{"strength": s, f"{name} by the guide": share}
                         for s, share in shares.items()]  # fmt: skip
-                print_table(f"chosen strength: {method.strengths[name]}", rows)
+                print_table(title, rows)
+
+    def _shares(
+        self, trainer: L.Trainer, method: Method, name: str, guide: AttributeClassifier
+    ) -> dict[float, float]:
+        """The share of validation images that show the target at each strength, up to the first
+        that is enough."""
+        attribute, value = attribute_and_value(name)
+        rank, ranks = world()
+        faces = first_faces(trainer, "validation", self.images, method.device, lacking=name)
+        images, index = faces.image[rank::ranks], faces.index[rank::ranks]
+        pieces = list(in_pieces(len(images), self.batch))
+        column, shares = guide.names.index(attribute), dict[float, float]()
+        for strength in track(self.strengths, f"strength of {name}", len(self.strengths)):
+            hits = 0
+            for piece in pieces:
+                edited = method.sweep(images[piece], index[piece], name, [strength])
+                seen = guide.probabilities(edited[0])[:, column] >= 0.5
+                hits += int((seen == bool(value)).sum())
+            shares[strength] = sum(everyones(hits)) / len(faces.image)
+            if shares[strength] >= self.share:
+                break  # a larger one would not be chosen
+        return shares
+
+
+def chosen(shares: Mapping[float, float], wanted: float) -> tuple[float, bool]:
+    """The smallest strength whose share is enough, and True; else the one with the highest share,
+    of equal ones the largest (where nothing is seen to happen, the smallest would hide it), and
+    False."""
+    enough = [strength for strength, share in shares.items() if share >= wanted]
+    if enough:
+        return min(enough), True
+    return max(shares, key=lambda strength: (shares[strength], strength)), False

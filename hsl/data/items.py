@@ -110,6 +110,8 @@ class DataModule(LightningDataModule):
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ()
+    #: What the images are of, as a judge may want to know (`hsl.encoders.roles`); None: not known.
+    domain: str | None = None
     #: How training images are ordered.
     order: type[Order] = Order
     #: Height and width of images where nobody says another.

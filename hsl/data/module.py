@@ -74,6 +74,8 @@ class SourceDataModule(DataModule):
         batch_size: images in a batch.
         num_workers: worker processes of each loader; None: 4, or the number of cores if smaller.
         seed: of the order of the training images, and of random crops.
+        domain: what the images are of, for guides and judges that are for such images alone:
+            ``toyfaces`` of a folder of drawn faces.
 
     Raises:
         HslError: an option that does not fit. When the images are first asked for: no such
@@ -97,10 +99,12 @@ class SourceDataModule(DataModule):
         batch_size: int = 1,
         num_workers: int | None = None,
         seed: int = 0,
+        domain: str | None = None,
     ) -> None:
         workers = min(_WORKERS, os.cpu_count() or 1) if num_workers is None else num_workers
         super().__init__(batch_size, workers, seed, size)
         self.align, self.strict, self.split = align, strict, split
+        self.domain = domain
         self.transform = Transform(self.size, fit, resampling, seed, tuple(box) if box else None)
         self.counts: dict[Split, int | None] = dict(
             zip(SPLITS, (train, validation, test), strict=True)

@@ -1,9 +1,9 @@
 """t_edit and t_boost from a perceptual profile (Kwon et al. 2023, section 3.3)."""
 
 from pathlib import Path
-from typing import NamedTuple
 
 from hsl import intervals
+from hsl.encoders.perceptual import PAPER, PerceptualDistance, Thresholds
 from hsl.errors import HslError
 from hsl.intervals import Curves, read_tsv
 
@@ -12,26 +12,15 @@ _P, _X = "_LPIPS_distance_x0_t.tsv", "_LPIPS_distance_x.tsv"
 _ALL = (_P, _X, "_LPIPS_distance_x0_t_std.tsv", "_LPIPS_distance_x_std.tsv")
 
 
-class Thresholds(NamedTuple):
-    """Of the distance of P_t, which the cosine multiplies, and of that of x_t."""
-
-    edit: float
-    boost: float
-
-
-def thresholds(backbone: str, edit: float | None, boost: float | None) -> Thresholds:
-    """Those given; else the paper's, and of the bundled backbone, whose perceptual network has
-    another scale, its own.
+def thresholds(domain: str | None, edit: float | None, boost: float | None) -> Thresholds:
+    """Those given; else the paper's, or of a domain with a perceptual guide of its own, such as
+    ``toyfaces``, those of this.
 
     Raises:
         HslError: one that is not positive.
     """
-    own = backbone == "toyfaces"
-    plain = (
-        (intervals.TOYFACES_EDIT_THRESHOLD, intervals.TOYFACES_BOOST_THRESHOLD)
-        if own
-        else (intervals.EDIT_THRESHOLD, intervals.BOOST_THRESHOLD)
-    )
+    guide = PerceptualDistance.load(f"{domain}/guide") if domain else None
+    plain = PAPER if guide is None or guide.thresholds is None else guide.thresholds
     found = Thresholds(*(p if v is None else v for v, p in zip((edit, boost), plain, strict=True)))
     for name, value in found._asdict().items():
         if not value > 0:

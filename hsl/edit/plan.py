@@ -105,7 +105,7 @@ def _measured(
     cosine = max(known, default=None) if options.cosine is None else options.cosine
     if cosine is None:
         raise HslError("the directions' files do not say the cosine of their texts: give --cosine")
-    limits = interval.thresholds(backbone.name, options.edit_threshold, options.boost_threshold)
+    limits = interval.thresholds(backbone.domain, options.edit_threshold, options.boost_threshold)
     found = interval.curves(options.profile)
     return interval.interval(found, cosine, limits, options.t_edit, options.t_boost)
 

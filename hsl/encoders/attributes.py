@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import Tower
-from hsl.encoders.weights import freeze, locate, read
+from hsl.encoders.weights import freeze, locate, read, suits
 
 KIND = "attributes"
 
@@ -14,9 +14,13 @@ KIND = "attributes"
 class AttributeClassifier(nn.Module):
     """Independent binary attributes of a face.
 
-    ``names``: the attribute of each output; ``role``: guide or judge. Trained by
+    ``names``: the attribute of each output; ``role``: guide or judge; ``domain`` and ``size``: the
+    images that it is for (`hsl.encoders.roles`). Trained by
     ``experiments/toyfaces/train_attributes.py``.
     """
+
+    domain: str | None = None
+    size: int | None = None
 
     def __init__(self, names: tuple[str, ...], role: Role, width: int) -> None:
         super().__init__()
@@ -34,9 +38,9 @@ class AttributeClassifier(nn.Module):
         return self(images).sigmoid()
 
     @classmethod
-    def load(cls, name: str) -> Self:
+    def load(cls, name: str, resize: bool = False) -> Self:
         """A frozen classifier in eval mode: ``toyfaces/guide``, ``toyfaces/judge`` or the path of
-        a ``.safetensors`` file.
+        a ``.safetensors`` file. ``resize``: take images of other sizes than its own, resized.
 
         Raises:
             HslError: nothing of that name, or a damaged file.
@@ -44,5 +48,6 @@ class AttributeClassifier(nn.Module):
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
         network = cls(tuple(config["names"]), config["role"], config["width"])
-        freeze(network, tensors, path)
+        network.domain, network.size = suits(config)
+        freeze(network, tensors, path, resize)
         return network

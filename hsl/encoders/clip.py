@@ -12,14 +12,15 @@ from torchvision.transforms.v2.functional import InterpolationMode, center_crop,
 from hsl.encoders.roles import Role
 from hsl.encoders.tokens import WordTokenizer
 from hsl.encoders.tower import Tower
-from hsl.encoders.weights import freeze, locate, read
+from hsl.encoders.weights import freeze, locate, read, suits
 from hsl.errors import HslError
 
 KIND = "clip"
 
 
 class Clip(nn.Module):
-    """A frozen CLIP. ``role``: guide or judge.
+    """A frozen CLIP. ``role``: guide or judge; ``domain`` and ``size``: the images that it is for
+    (`hsl.encoders.roles`), which for those of open_clip are any.
 
     Args:
         model: an open_clip ``CLIP``.
@@ -29,6 +30,9 @@ class Clip(nn.Module):
             ToyFaces CLIP, which takes images as they are.
         antialias: whether shrinking an image smooths it first (the papers' torchvision did not).
     """
+
+    domain: str | None = None
+    size: int | None = None
 
     def __init__(
         self,
@@ -76,7 +80,9 @@ class Clip(nn.Module):
         return x
 
     @classmethod
-    def load(cls, name: str, role: Role = "guide", antialias: bool = True) -> Self:
+    def load(
+        cls, name: str, role: Role = "guide", antialias: bool = True, resize: bool = False
+    ) -> Self:
         """A frozen CLIP in eval mode.
 
         Args:
@@ -85,6 +91,7 @@ class Clip(nn.Module):
                 ``ViT-B-16-quickgelu/openai`` (OpenAI's weights are QuickGELU).
             role: of an open_clip model; a ToyFaces CLIP has its own.
             antialias: see the class.
+            resize: let a ToyFaces CLIP take images of other sizes than its own, resized.
 
         Raises:
             HslError: an unknown name, a damaged file, or no network to download from.
@@ -100,7 +107,8 @@ class Clip(nn.Module):
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
         clip = cls(*small(tuple(config["words"]), config["width"], config["text"]), config["role"])
-        freeze(clip.model, tensors, path)
+        clip.domain, clip.size = suits(config)
+        freeze(clip.model, tensors, path, resize)
         return clip.eval()
 
     @classmethod

@@ -1,7 +1,7 @@
 """LPIPS-style distances between images (Zhang et al. 2018, eq. 1)."""
 
 import warnings
-from typing import Self
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -9,29 +9,52 @@ from torch.nn.functional import normalize
 
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
-from hsl.encoders.weights import freeze, locate, read
+from hsl.encoders.weights import freeze, locate, read, suits
 from hsl.errors import HslError
 
 KIND = "perceptual"
 NETS = ("alex", "vgg", "squeeze")
 
 
-class PerceptualDistance(nn.Module):
-    """Distance between two images as a network sees them. A judge: it enters no loss.
+class Thresholds(NamedTuple):
+    """Where t_edit and t_boost lie on a network's curves (Kwon et al. 2023, section 3.3): of the
+    distance of P_t, which the cosine of the texts multiplies, and of that of x_t."""
 
-    The scale of ``toyfaces``: 0.02 is noise of 0.1; 0.04 a smile; 0.1 a shift by one pixel, or
-    eyeglasses; 0.25 a hat, or noise of 0.4; 0.5 another hair colour; 1 the mean of two unrelated
+    edit: float
+    boost: float
+
+
+#: LPIPS(x_0, P at t_edit) = 0.33 x the cosine of the texts, and LPIPS(x_0, x at t_boost) = 1.2,
+#: both with the AlexNet LPIPS at 256 pixels.
+PAPER = Thresholds(0.33, 1.2)
+
+
+class PerceptualDistance(nn.Module):
+    """Distance between two images as a network sees them.
+
+    The scale of ``toyfaces/judge``: 0.02 is noise of 0.1; 0.04 a smile; 0.1 a shift by one pixel,
+    or eyeglasses; 0.25 a hat, or noise of 0.4; 0.5 another hair colour; 1 the mean of two unrelated
     faces. Its model card has more.
+
+    ``role``: a guide chooses editing intervals, a judge measures; ``thresholds``: the guide's, None
+    if it has none; ``domain`` and ``size``: the images that it is for (`hsl.encoders.roles`).
 
     Args:
         network: (x, y) -> distances of B elements in any shape.
+        role: guide or judge.
+        thresholds: see above.
     """
 
-    role: Role = "judge"
+    domain: str | None = None
+    size: int | None = None
 
-    def __init__(self, network: nn.Module) -> None:
+    def __init__(
+        self, network: nn.Module, role: Role = "judge", thresholds: Thresholds | None = None
+    ) -> None:
         super().__init__()
         self.network = network
+        self.role: Role = role
+        self.thresholds = thresholds
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """Distances ``[B]``, >= 0, of images ``[B, 3, S, S]`` in [-1, 1]."""
@@ -39,24 +62,30 @@ class PerceptualDistance(nn.Module):
         return distance.flatten()
 
     @classmethod
-    def load(cls, name: str = "toyfaces") -> Self:
+    def load(cls, name: str, role: Role = "judge", resize: bool = False) -> Self:
         """A frozen distance in eval mode.
 
         Args:
-            name: ``toyfaces`` (needs no download), the path of a ``.safetensors`` file, or
-                ``lpips/alex``, ``lpips/vgg``, ``lpips/squeeze`` of the ``lpips`` package.
+            name: ``toyfaces/guide`` or ``toyfaces/judge`` (which need no download), the path of a
+                ``.safetensors`` file, or ``lpips/alex``, ``lpips/vgg``, ``lpips/squeeze`` of the
+                ``lpips`` package.
+            role: of one of that package, which so is not used for both; the others have their own.
+            resize: let ToyFaces' take images of other sizes than theirs, resized.
 
         Raises:
             HslError: nothing of that name, a damaged file, or no network to download from.
         """
         package, _, net = name.partition("/")
         if package == "lpips":
-            return cls(_lpips(net)).eval()
+            return cls(_lpips(net), role, PAPER if net == "alex" else None).eval()
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
         network = LayerDistance(config["width"])
-        freeze(network, tensors, path)
-        return cls(network).eval()
+        freeze(network, tensors, path, resize)
+        limits = config.get("thresholds")
+        distance = cls(network, config["role"], Thresholds(**limits) if limits else None)
+        distance.domain, distance.size = suits(config)
+        return distance.eval()
 
 
 class LayerDistance(nn.Module):
@@ -70,6 +99,7 @@ class LayerDistance(nn.Module):
     """
 
     weights: Tensor
+    resize = False
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -82,7 +112,7 @@ class LayerDistance(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The four layers' features of images ``[B, 3, S, S]`` in [-1, 1], at 32, 16, 8, 4 px."""
-        x, found = to_size(images), []
+        x, found = to_size(images, self.resize), []
         for layer in self.layers:
             x = nn.functional.silu(layer(x))
             found.append(x)
@@ -112,6 +142,6 @@ def _lpips(net: str) -> nn.Module:
     except (OSError, RuntimeError) as error:
         raise HslError(
             f"lpips/{net}: the weights of its network could not be downloaded; run once with "
-            "network, or use toyfaces"
+            "network, or use toyfaces/guide or toyfaces/judge"
         ) from error
     return distance.eval().requires_grad_(False)

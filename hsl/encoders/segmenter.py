@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
-from hsl.encoders.weights import freeze, locate, read
+from hsl.encoders.weights import freeze, locate, read, suits
 
 KIND = "segmenter"
 
@@ -16,7 +16,8 @@ KIND = "segmenter"
 class Segmenter(nn.Module):
     """A small U-Net with three levels. A judge: it measures and enters no loss.
 
-    ``regions``: the name of each class. Trained by ``experiments/toyfaces/train_segmenter.py``.
+    ``regions``: the name of each class; ``domain`` and ``size``: the images that it is for
+    (`hsl.encoders.roles`). Trained by ``experiments/toyfaces/train_segmenter.py``.
 
     Args:
         regions: names of the classes.
@@ -24,6 +25,9 @@ class Segmenter(nn.Module):
     """
 
     role: Role = "judge"
+    domain: str | None = None
+    size: int | None = None
+    resize = False
 
     def __init__(self, regions: tuple[str, ...], width: int) -> None:
         super().__init__()
@@ -38,9 +42,8 @@ class Segmenter(nn.Module):
         self.head = nn.Conv2d(width, len(regions), 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits ``[B, regions, S, S]`` of images ``[B, 3, S, S]`` in [-1, 1]. Sizes other than 32
-        are resized on the way in and out."""
-        top = self.top(to_size(images))
+        """Logits ``[B, regions, S, S]`` of images ``[B, 3, S, S]`` in [-1, 1]."""
+        top = self.top(to_size(images, self.resize))
         middle = self.middle(top)
         x = self.up_middle(torch.cat([_doubled(self.bottom(middle)), middle], dim=1))
         logits: Tensor = self.head(self.up_top(torch.cat([_doubled(x), top], dim=1)))
@@ -49,8 +52,9 @@ class Segmenter(nn.Module):
         return logits
 
     @classmethod
-    def load(cls, name: str = "toyfaces") -> Self:
+    def load(cls, name: str = "toyfaces", resize: bool = False) -> Self:
         """A frozen segmenter in eval mode: ``toyfaces``, or the path of a ``.safetensors`` file.
+        ``resize``: take images of other sizes than its own, resized on the way in and out.
 
         Raises:
             HslError: nothing of that name, or a damaged file.
@@ -58,7 +62,8 @@ class Segmenter(nn.Module):
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
         network = cls(tuple(config["regions"]), config["width"])
-        freeze(network, tensors, path)
+        network.domain, network.size = suits(config)
+        freeze(network, tensors, path, resize)
         return network
 
 

@@ -3,12 +3,15 @@
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from hsl.errors import HslError
+
 SIZE = 32
 
 
 class Tower(nn.Module):
     """Four 3x3 or 4x4 convolutions with GroupNorm, then a linear layer: images
-    ``[B, 3, S, S]`` in [-1, 1] -> ``[B, out]``. Other sizes are resized to 32 pixels.
+    ``[B, 3, S, S]`` in [-1, 1] -> ``[B, out]``, with S = 32. Other sizes are refused, or, with
+    ``resize``, made 32.
 
     The linear layer sees all 4x4 places: small parts (a goatee, a tie) are told by where they
     are, which an average over places would lose.
@@ -17,6 +20,8 @@ class Tower(nn.Module):
         width: channels of the first layer, a multiple of 8; then 2x, 4x, and 128.
         out: number of outputs.
     """
+
+    resize = False
 
     def __init__(self, width: int, out: int) -> None:
         super().__init__()
@@ -31,12 +36,21 @@ class Tower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, out]``, differentiable with respect to ``images``."""
-        features: Tensor = self.layers(to_size(images))
+        features: Tensor = self.layers(to_size(images, self.resize))
         return features
 
 
-def to_size(images: Tensor) -> Tensor:
-    """Images resized to 32x32 with antialiasing, if they are of another size."""
-    if images.shape[-2:] == (SIZE, SIZE):
+def to_size(images: Tensor, resize: bool) -> Tensor:
+    """Images of 32x32 pixels as they are; others, if they are to be resized, with antialiasing.
+
+    Raises:
+        HslError: images of another size that are not to be resized.
+    """
+    height, width = images.shape[-2:]
+    if (height, width) == (SIZE, SIZE):
         return images
+    if not resize:
+        raise HslError(f"ToyFaces' networks are for drawn faces of {SIZE} pixels, and these images "
+                       f"have {height} x {width}: take another network, or, for drawn faces of "
+                       "another size, load it with resize")  # fmt: skip
     return interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)

@@ -50,6 +50,12 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, floats
 
 
+def suits(config: dict[str, Any]) -> tuple[str | None, int | None]:
+    """What images a network is for: their domain, and their size in pixels. Files of the time
+    before they said so are all of ToyFaces' 32-pixel networks."""
+    return config.get("domain", "toyfaces"), config.get("size", 32)
+
+
 def write(path: Path, network: nn.Module, config: dict[str, Any]) -> None:
     """Write a network's state in float16 with ``config`` (JSON; has ``kind``), all or nothing."""
     halves = {k: v.detach().cpu() for k, v in network.state_dict().items()}
@@ -59,8 +65,11 @@ def write(path: Path, network: nn.Module, config: dict[str, Any]) -> None:
     os.replace(temporary, path)
 
 
-def freeze(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
-    """Load ``tensors`` strictly into ``network``, in eval mode and without gradients.
+def freeze(
+    network: nn.Module, tensors: dict[str, Tensor], path: Path, resize: bool = False
+) -> None:
+    """Load ``tensors`` strictly into ``network``, in eval mode and without gradients; ``resize``:
+    let its parts take images of other sizes than their own.
 
     Raises:
         HslError: names or shapes differ.
@@ -69,5 +78,8 @@ def freeze(network: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         raise HslError(f"{path}: weights do not fit the configuration beside them") from error
+    for part in network.modules():
+        if hasattr(part, "resize"):
+            part.resize = resize  # type: ignore[assignment]  # torch: an attribute is a module
     network.eval().requires_grad_(False)
     network.to(memory_format=torch.channels_last)

@@ -18,10 +18,10 @@ from hsl.data.texts import source_and_target
 from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.directions import Direction, ImplicitFunction, Shift
 from hsl.encoders.clip import Clip
-from hsl.encoders.roles import HasRole, require_guide
+from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
-from hsl.methods.base import Method
+from hsl.methods.base import Method, require_suited
 from hsl.process import Edit, Injection, Step, eps_of, reverse
 from hsl.store import key_of
 from hsl.types import Batch
@@ -94,8 +94,9 @@ class Asyrp(Method):
         antialias: of its resizing; the released code had none.
         clip_weight: of the directional loss.
         l1_weight: of L1, before the cosine.
-        identity: an embedding of images in [-1, 1], such as of faces; 1 minus the cosine of those
-            of the edited and of the unedited P_t, times ``id_weight``, is added to the loss.
+        identity: an embedding of images in [-1, 1], such as of faces, with ``role = "guide"``; 1
+            minus the cosine of those of the edited and of the unedited P_t, times ``id_weight``,
+            is added to the loss.
         id_weight: see ``identity``.
         optimizer: of the direction's parameters.
         lr_scheduler: stepped once per epoch.
@@ -117,7 +118,7 @@ class Asyrp(Method):
 
     Raises:
         HslError: unknown or repeated names, as many texts as there are not attributes, texts whose
-            cosine is not positive, a judge as guide.
+            cosine is not positive, a judge as guide, an identity without a role.
     """
 
     def __init__(
@@ -160,7 +161,7 @@ class Asyrp(Method):
         self._texts = _texts(attribute, source, target)
         self.clip_name = clip
         antialias = antialias and not as_released
-        self.clip = Clip.load(clip, antialias=antialias)
+        self.clip = Clip.load(clip, antialias=antialias, resize=True)
         what = [antialias, clip.partition("/")[0], self.clip.preprocess]
         self.clip_key = key_of(what, *self.clip.state_dict().values())
         self.losses = nn.ModuleDict({
@@ -168,8 +169,10 @@ class Asyrp(Method):
             for name, pair in self._texts.items()
         })  # fmt: skip
         self.clip_weight, self.l1_weight, self.id_weight = clip_weight, l1_weight, id_weight
-        if isinstance(identity, HasRole):
+        self.guides[fingerprint(self.clip)] = f"{clip} trained the directions"
+        if identity is not None:
             require_guide(identity, "identity loss")
+            self.guides[fingerprint(identity)] = "the identity network trained the directions"
         self.identity = None if identity is None else identity.requires_grad_(False).eval()
         self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
         for name in self._texts:
@@ -185,6 +188,15 @@ class Asyrp(Method):
         self._seen: set[int] = set()
         #: Of directions with a tensor for each timestep: these, which share their memory.
         self._rows: dict[str, list[nn.Parameter]] = {}
+
+    def setup(self, stage: str) -> None:
+        """Look whether the guides are for the images, before anything is computed.
+
+        Raises:
+            HslError: they are not.
+        """
+        if stage == "fit":
+            require_suited(self.clip, self.clip_name, self.trainer)
 
     def loss(self, name: str) -> DirectionalClipLoss:
         """The directional loss of attribute ``name``."""

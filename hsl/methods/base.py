@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hsl.backbones import PLAIN, Speed, Tap, load
 from hsl.directions import Direction, build, provenance
+from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 from hsl.injection import SHARES
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
@@ -73,6 +74,8 @@ class Method(L.LightningModule):
         self.seed = seed
         self.directions = nn.ModuleDict()
         self.strengths: dict[str, float] = {}
+        #: The networks that had a part in the edits, by `fingerprint`, and which: none may measure.
+        self.guides: dict[str, str] = {}
         #: Found by the `Intervals` callback for each direction where ``t_edit`` is not given.
         self.t_edits: dict[str, int] = {}
 
@@ -248,6 +251,7 @@ class Method(L.LightningModule):
             "t_start": self.t_start,
             "t_boost": self.t_boost,
             "strengths": self.strengths,
+            "guides": self.guides,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -271,6 +275,7 @@ class Method(L.LightningModule):
         self.t_boost = about["t_boost"] if self.t_boost is None else self.t_boost
         self.t_start = about["t_start"] if self.t_start is None else self.t_start
         self.strengths = about["strengths"]
+        self.guides |= about.get("guides", {})
         self.trained_in = about.get("steps")
 
     def _take_shape(self, name: str, config: dict[str, Any]) -> None:
@@ -286,3 +291,21 @@ class Method(L.LightningModule):
             )
         if config != direction.config():
             self.directions[name] = build(config).to(self.device)
+
+
+def why_unsuited(network: object, trainer: L.Trainer, size: int | None) -> str | None:
+    """Why a guide or judge is not for the images of a trainer's data, which have ``size`` pixels
+    (None: of no matter); None if it is."""
+    data = getattr(trainer, "datamodule", None)
+    return unsuited(network, getattr(data, "domain", None), size)
+
+
+def require_suited(network: object, name: str, trainer: L.Trainer) -> None:
+    """Refuse a CLIP that is not for the images of a trainer's data.
+
+    Raises:
+        HslError: it is for others.
+    """
+    if reason := why_unsuited(network, trainer, None):
+        raise HslError(f"clip {name} {reason}: give --model.init_args.clip, such as "
+                       "ViT-B-16-quickgelu/openai")  # fmt: skip

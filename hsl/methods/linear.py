@@ -19,9 +19,10 @@ from hsl.backbones import PLAIN, Speed, Tap
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
 from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
+from hsl.encoders.roles import fingerprint
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
-from hsl.methods.base import Method
+from hsl.methods.base import Method, require_suited
 from hsl.methods.features import Blocks, Sample
 from hsl.process import Edit, invert
 from hsl.solvers import SVM, Figures, Solution, Solver, combine, figures, gram
@@ -112,8 +113,10 @@ class Linear(Method):
         self.certain = certain
         if self.texts and not 0 < certain <= 0.5:
             raise HslError(f"certain={certain}: want a share in (0, 0.5]")
-        guide = Clip.load(clip) if self.texts else None
-        self.clip = guide
+        guide = Clip.load(clip, resize=True) if self.texts else None
+        self.clip, self.clip_name = guide, clip
+        if guide is not None:
+            self.guides[fingerprint(guide)] = f"{clip} labelled the images"
         self.readers = {
             name: DirectionalClipLoss(guide, *pair, TEMPLATES)
             for name, pair in self.texts.items()
@@ -147,6 +150,8 @@ class Linear(Method):
                 raise HslError("several ranks need a folder for the features: give cache FOLDER")
             if self._data is None:
                 raise HslError("give the trainer a data module")
+            if self.clip is not None:
+                require_suited(self.clip, self.clip_name, self.trainer)
             if stage == "fit":
                 self.begin(self._data)
 

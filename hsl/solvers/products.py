@@ -5,13 +5,13 @@ type; what follows the first dimension is flattened. A list of tensors will do, 
 reads block i when it is asked for ``blocks[i]``: two blocks at a time are held, and the result.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from hsl.errors import HslError
+from hsl.precision import exact_float32
 
 #: Dimensions multiplied in float32 before they are added up in float64.
 CHUNK = 256
@@ -108,15 +108,3 @@ def products(left: Tensor, right: Tensor) -> Tensor:
         for a, b in zip(left.split(CHUNK, 1), right.split(CHUNK, 1), strict=True):
             total += a.to(kind) @ b.to(kind).mT
     return total
-
-
-@contextmanager
-def exact_float32() -> Iterator[None]:
-    """float32 products in float32: TF32 and bfloat16, which a trainer may have allowed, are not
-    enough to tell close features apart."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        yield
-    finally:
-        torch.set_float32_matmul_precision(before)

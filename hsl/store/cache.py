@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hsl.errors import HslError
+from hsl.precision import stated
 from hsl.tensors import raw, read_tensors, write_tensors
 
 Record = dict[str, Tensor]
@@ -119,7 +120,8 @@ class Store:
         shapes: Shapes | None = None,
     ) -> list[Record]:
         """Records of ``keys``; ``compute`` makes those at the given positions that are missing, or
-        not of these shapes, as one batch, each key once."""
+        not of these shapes, as one batch, each key once, in a precision that does not depend on
+        what is around it (`hsl.precision`)."""
         found = {key: self.get(key, shapes) for key in keys}
         missing = [key for key, record in found.items() if record is None]
         found |= self._made(keys, missing, compute, about)
@@ -142,7 +144,8 @@ class Store:
         if not missing:
             return {}
         made = list(dict.fromkeys(keys)) if self.whole else missing
-        records = compute([keys.index(key) for key in made])
+        with stated():
+            records = compute([keys.index(key) for key in made])
         pairs = zip(made, records, strict=True)
         return {key: self.put(key, record, about) for key, record in pairs if key in missing}
 

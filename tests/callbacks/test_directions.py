@@ -1,4 +1,4 @@
-"""Directions are exported when training ends."""
+"""Directions are exported when a fit ends."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -33,10 +33,10 @@ def test_an_exported_direction_loads(folder: str, tmp_path: Path) -> None:
 
 def test_other_ranks_write_nothing(folder: str, tmp_path: Path) -> None:
     stub = SimpleNamespace(is_global_zero=False, log_dir=str(tmp_path), default_root_dir="")
-    Directions().on_train_end(stub, asyrp(folder))
+    Directions().on_fit_end(stub, asyrp(folder))
     assert not list(tmp_path.iterdir())
 
 
 def test_other_modules_are_refused() -> None:
     with pytest.raises(HslError, match="Linear"):
-        Directions().on_train_end(SimpleNamespace(is_global_zero=True), torch.nn.Linear(1, 1))
+        Directions().on_fit_end(SimpleNamespace(is_global_zero=True), torch.nn.Linear(1, 1))

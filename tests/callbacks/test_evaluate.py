@@ -8,10 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from hsl.callbacks import Evaluate
+from hsl.callbacks import Directions, Evaluate, Intervals, Strength
 from hsl.data.folder import ImagesDataModule
 from hsl.data.images import save_image
 from hsl.directions import ImplicitFunction
+from hsl.encoders.clip import Clip
+from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
 from hsl.metrics import CounterfactualError
 from runs import asyrp, faces, saved_backbone, trainer
@@ -40,7 +42,7 @@ def test_the_summary_has_every_figure(folder: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     method = asyrp(folder, zero_init=False)
     method.strengths = {"Smiling": 0.75}
-    run = trainer(tmp_path, Evaluate())
+    run = trainer(tmp_path, Evaluate(resize=True))
     run.test(method, datamodule=faces(5), verbose=False)
     figures = summary(tmp_path)
     assert set(figures) >= MUST_SHOW | {f"{name}_ci" for name in WITH_INTERVAL}
@@ -91,7 +93,7 @@ def test_the_truth_is_of_the_same_faces_and_the_floor_is_the_truths(
 def test_an_edit_that_does_nothing(folder: str, tmp_path: Path) -> None:
     """What remains is the reconstruction."""
     method = asyrp(folder, zero_init=True, t_boost=0)
-    trainer(tmp_path, Evaluate()).test(method, datamodule=faces(4), verbose=False)
+    trainer(tmp_path, Evaluate(resize=True)).test(method, datamodule=faces(4), verbose=False)
     figures = summary(tmp_path)
     assert figures["kept"] == figures["reconstruction_kept"]
     assert figures["reconstruction_psnr"] > 20
@@ -101,7 +103,9 @@ def test_an_edit_that_does_nothing(folder: str, tmp_path: Path) -> None:
 def test_several_directions_are_told_apart(folder: str, tmp_path: Path) -> None:
     method = asyrp(folder)
     method.directions["Zebra"] = ImplicitFunction.for_backbone(method.backbone)
-    trainer(tmp_path, Evaluate(clip=None)).test(method, datamodule=faces(2), verbose=False)
+    trainer(tmp_path, Evaluate(clip=None, resize=True)).test(
+        method, datamodule=faces(2), verbose=False
+    )
     figures = summary(tmp_path)
     assert set(figures) == {"Smiling", "Zebra"}
     assert "target_after" in figures["Smiling"] and "target_after" not in figures["Zebra"]
@@ -127,3 +131,59 @@ def test_guides_are_refused(folder: str, tmp_path: Path) -> None:
             run = trainer(tmp_path, Evaluate(**guide))
             run.test(asyrp(folder), datamodule=faces(2), verbose=False)
     assert not (tmp_path / "summary.json").exists()
+
+
+def test_what_a_judge_is_not_for_is_left_out_with_a_line(folder: str, tmp_path: Path) -> None:
+    """Of another size without ``resize``; of another domain whatever the size."""
+    with pytest.warns(UserWarning) as said:
+        trainer(tmp_path, Evaluate()).test(asyrp(folder), datamodule=faces(2), verbose=False)
+    lines = [str(w.message) for w in said if "not measured" in str(w.message)]
+    assert [line.split(";")[0] for line in lines] == [
+        "not measured: effect, kept and leakage",
+        "not measured: the distance to the true counterfactual",
+        "not measured: S_dir",
+    ]
+    assert all("32 pixels, and these have 8. Give a judge" in line for line in lines)
+    assert set(summary(tmp_path)) & {"effect", "counterfactual_floor", "s_dir"} == set()
+    for i in range(40):
+        save_image(tmp_path / "images" / f"{i}.png", torch.full((3, 8, 8), i / 40))
+    data = ImagesDataModule(str(tmp_path / "images"), 8, None, None, None, 2, num_workers=0)
+    with pytest.warns(UserWarning, match="images of toyfaces, and these are of something else"):
+        run = trainer(tmp_path, Evaluate(resize=True))
+        run.test(asyrp(folder), datamodule=data, verbose=False)
+    assert "effect" not in summary(tmp_path)
+    data = ImagesDataModule(
+        str(tmp_path / "images"), 8, None, None, None, 2, num_workers=0, domain="toyfaces"
+    )
+    trainer(tmp_path, Evaluate(resize=True)).test(asyrp(folder), datamodule=data, verbose=False)
+    assert "effect" in summary(tmp_path)
+
+
+def test_a_guide_under_another_name_is_found_by_its_weights(folder: str, tmp_path: Path) -> None:
+    method, judge = asyrp(folder), Evaluate(resize=True)
+    judge.clip = Clip.load("toyfaces/guide", resize=True)
+    judge.clip.role = "judge"
+    with pytest.raises(HslError, match="toyfaces/guide trained the directions; it cannot also"):
+        trainer(tmp_path, judge).test(method, datamodule=faces(2), verbose=False)
+
+
+def test_what_chose_is_kept_in_the_checkpoint(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder, t_edit=None, t_boost=None)
+    found = Intervals(edit_threshold=1e-6, boost_threshold=1e-6, images=2)
+    run = trainer(tmp_path, found, Strength(resize=True, strengths=[1.0]), Directions())
+    run.fit(method, datamodule=faces(2))
+    run.save_checkpoint(tmp_path / "a.ckpt")
+    kept = torch.load(tmp_path / "a.ckpt", weights_only=True)["hsl"]["guides"]
+    assert sorted(kept.values()) == [
+        "toyfaces/guide chose t_edit and t_boost",
+        "toyfaces/guide chose the strengths",
+        "toyfaces/guide trained the directions",
+    ]
+    judge = Evaluate(resize=True)
+    judge.distance = PerceptualDistance.load("toyfaces/guide", resize=True)
+    judge.distance.role = "judge"
+    with pytest.raises(HslError, match="chose t_edit and t_boost; it cannot also measure"):
+        trainer(tmp_path, judge).test(
+            asyrp(folder), datamodule=faces(2), ckpt_path=tmp_path / "a.ckpt", verbose=False,
+            weights_only=True,
+        )  # fmt: skip

@@ -28,7 +28,10 @@ def start(folder: str, path: Path, callback: Intervals, **arguments):
 
 def test_thresholds_are_found_and_tables_written(folder: str, tmp_path: Path) -> None:
     probe = asyrp(folder)
-    images, distance = faces(3).faces("train").images, PerceptualDistance.load("toyfaces")
+    images, distance = (
+        faces(3).faces("train").images,
+        PerceptualDistance.load("toyfaces/guide", resize=True),
+    )
     curves = measure(probe.backbone, probe.grid, images, distance).mean
     low, high = (max(curve.values()) * 0.5 for curve in curves)
     found = Intervals(edit_threshold=low, boost_threshold=high, images=3)
@@ -68,3 +71,23 @@ def test_an_absent_crossing_is_an_error_that_shows_the_curve(folder: str, tmp_pa
         with pytest.raises(HslError, match=r"never reaches .* \(0: |never reaches .* \(199: "):
             found = Intervals(images=2, **thresholds)
             start(folder, tmp_path, found, t_edit=None, t_boost=None)
+
+
+def test_the_guides_thresholds_are_its_own(folder: str, tmp_path: Path) -> None:
+    """What is left open comes from the network's file; of a network without any it is asked for."""
+    own = PerceptualDistance.load("toyfaces/guide").thresholds
+    assert own is not None and own.edit > 0 and own.boost > 0
+    assert Intervals()._thresholds() == own
+    assert Intervals(edit_threshold=0.5)._thresholds() == (0.5, own.boost)
+    assert Intervals("nonsense", 0.1, 0.2)._thresholds() == (0.1, 0.2)
+    with pytest.raises(HslError, match="a judge .* may only measure"):
+        start(folder, tmp_path, Intervals("toyfaces/judge"), t_edit=None, t_boost=None)
+
+
+def test_other_images_than_the_guides_are_refused(folder: str, tmp_path: Path) -> None:
+    data = faces(3)
+    data.domain = None
+    method, run = asyrp(folder, t_edit=None), trainer(tmp_path, Intervals(images=2))
+    method.clip.domain = None
+    with pytest.raises(HslError, match="toyfaces/guide is for images of toyfaces.*lpips/alex"):
+        run.fit(method, datamodule=data)

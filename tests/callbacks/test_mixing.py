@@ -200,6 +200,7 @@ def arguments(verb: str, backbone: str, root: Path, **changed: object) -> list[s
         "data.init_args.size": 8, "data.init_args.train": 24, "data.init_args.validation": 21,
         "data.init_args.test": 8, "trainer.max_epochs": 1, "trainer.accelerator": "cpu",
         "trainer.devices": 1, "grids.images": 2, "strength.strengths": "[0.5,1.5]",
+        "strength.resize": "true", "evaluate.resize": "true",
     }  # fmt: skip
     return [verb, *(f"--{key}={value}" for key, value in (options | changed).items())]
 

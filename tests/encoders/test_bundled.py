@@ -77,6 +77,7 @@ def test_segmenter_finds_every_region(factors: Factors, images: Tensor) -> None:
         p, t = predicted == k, truth == k
         overlaps.append(float((p & t).sum() / (p | t).sum()))
     assert sum(overlaps) / len(overlaps) >= 0.80
+    network = Segmenter.load("toyfaces", resize=True)
     assert network(render(factors[:2], 64)).shape == (2, len(REGIONS), 64, 64)
 
 
@@ -103,7 +104,7 @@ def test_roles_are_refused() -> None:
         judge,
         Clip.load("toyfaces/judge"),
         Segmenter.load(),
-        PerceptualDistance.load(),
+        PerceptualDistance.load("toyfaces/judge"),
     ):
         with pytest.raises(HslError, match="use a guide"):
             require_guide(network, "a loss")
@@ -115,7 +116,7 @@ def test_networks_are_frozen_and_differentiable_in_the_image() -> None:
         AttributeClassifier.load("toyfaces/guide"),
         Clip.load("toyfaces/guide"),
         Segmenter.load(),
-        PerceptualDistance.load(),
+        PerceptualDistance.load("toyfaces/judge"),
     )
     for network in networks:
         assert not network.training
@@ -128,7 +129,7 @@ LOADERS = {
     "attributes_judge": AttributeClassifier.load,
     "clip_guide": Clip.load,
     "segmenter": Segmenter.load,
-    "perceptual": PerceptualDistance.load,
+    "perceptual_judge": PerceptualDistance.load,
 }
 
 
@@ -148,7 +149,7 @@ def test_missing_and_damaged_files_are_told_in_one_line(name: str, tmp_path: Pat
 
 
 def test_files_stay_small() -> None:
-    names = (*LOADERS, "attributes_guide", "clip_judge")
+    names = (*LOADERS, "attributes_guide", "clip_judge", "perceptual_guide")
     sizes = [asset(f"toyfaces/{name}.safetensors").stat().st_size for name in names]
     assert sum(sizes) < 9e6
     for name in names:

@@ -15,7 +15,7 @@ from hsl.errors import HslError
 
 @pytest.fixture(scope="module")
 def distance() -> PerceptualDistance:
-    return PerceptualDistance.load("toyfaces")
+    return PerceptualDistance.load("toyfaces/judge")
 
 
 @pytest.fixture(scope="module")

@@ -112,7 +112,8 @@ def test_the_loss_is_the_papers(folder: str, tmp_path: Path) -> None:
 
 def test_the_identity_loss_keeps_what_its_embedding_sees(folder: str, tmp_path: Path) -> None:
     """With it, the edited P_t's embeddings stay nearer to the unedited ones'."""
-    embed, apart = Clip.load("toyfaces/guide").model.visual, {}
+    embed, apart = Clip.load("toyfaces/guide", resize=True).model.visual, {}
+    embed.role = "guide"
     images = faces(4).faces("train").images
     for weight in (0.0, 30.0):
         torch.manual_seed(0)
@@ -132,7 +133,19 @@ def test_the_identity_loss_keeps_what_its_embedding_sees(folder: str, tmp_path: 
 
 def test_a_judge_is_no_identity(folder: str) -> None:
     with pytest.raises(HslError, match="judge"):
-        asyrp(folder, identity=PerceptualDistance.load())
+        asyrp(folder, identity=PerceptualDistance.load("toyfaces/judge"))
+
+
+def test_a_clip_of_other_images_does_not_train(folder: str, tmp_path: Path) -> None:
+    data = faces(2)
+    data.domain = "photographs"
+    with pytest.raises(HslError, match=r"toyfaces/guide is for images of toyfaces.* give --model"):
+        trainer(tmp_path).fit(asyrp(folder), datamodule=data)
+
+
+def test_an_identity_without_a_role_is_asked_for_one(folder: str) -> None:
+    with pytest.raises(HslError, match="Linear has no role; give it one"):
+        asyrp(folder, identity=torch.nn.Linear(2, 2))
 
 
 def test_each_image_is_compared_with_its_own_source(folder: str, tmp_path: Path) -> None:

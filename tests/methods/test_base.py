@@ -111,7 +111,7 @@ def test_a_checkpoint_holds_directions_alone(folder: str, tmp_path: Path) -> Non
     assert held["hsl"] == {
         "directions": configs, "backbone_hash": found.backbone.hash, "steps": 6,
         "t_edit": 300, "t_edits": {}, "t_start": 800, "t_boost": 250,
-        "strengths": {"Smiling": 0.75},
+        "strengths": {"Smiling": 0.75}, "guides": {},
     }  # fmt: skip
     assert (tmp_path / "m.ckpt").stat().st_size < 200_000
 

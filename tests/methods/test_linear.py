@@ -223,7 +223,7 @@ def test_an_attribute_without_both_classes_is_named(folder: str, tmp_path: Path)
 
 def likeness(source, split: str, text: str, target: str) -> Tensor:
     """How close images ``[N]`` are to a text rather than to another, in the guide CLIP."""
-    clip = Clip.load("toyfaces/guide")
+    clip = Clip.load("toyfaces/guide", resize=True)
     with torch.no_grad():
         ends = [
             normalize(clip.encode_text([s.format(word) for s in TEMPLATES]), dim=1)

@@ -105,6 +105,7 @@ class ToyFacesDataModule(DataModule):
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ATTRIBUTES
+    domain = "toyfaces"
     order = Replayed
     usual_size = 32
 
