@@ -11,6 +11,7 @@ from hsl.backbones import PLAIN, Backbone, Speed, load
 from hsl.data.images import load_images
 from hsl.directions import Direction, ImplicitFunction, Shift, provenance
 from hsl.edit import interval, jobs, sources
+from hsl.encoders.perceptual import PerceptualDistance
 from hsl.explicit import h_along, mean_delta_h
 from hsl.intervals import Curves
 from hsl.process import Edit, SeededNoise, invert, last, reverse
@@ -197,8 +198,10 @@ def test_the_interval_is_read_off_a_profile(place: Place, net, edits, tmp_path: 
 
 
 def test_the_bundled_backbone_has_thresholds_of_its_own() -> None:
-    assert interval.thresholds("tiny", None, 2.0) == (0.33, 2.0)
-    assert interval.thresholds("toyfaces", None, None) == (0.013, 0.0088)
+    assert interval.thresholds(None, None, 2.0) == (0.33, 2.0)
+    own = PerceptualDistance.load("toyfaces/guide").thresholds
+    assert interval.thresholds("toyfaces", None, None) == own != (0.33, 1.2)
+    assert load("toyfaces").domain == "toyfaces"
 
 
 # Content

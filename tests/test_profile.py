@@ -47,10 +47,8 @@ def test_curves() -> None:
 
 
 def test_latent_diffusion_is_measured_on_images() -> None:
-    net, distance = (
-        backbone(space_to_depth=True),
-        PerceptualDistance.load("toyfaces/guide", resize=True),
-    )
+    net = backbone(space_to_depth=True)
+    distance = PerceptualDistance.load("toyfaces/guide", resize=True)
     images = faces(3, size=16).faces("train").images
     found = measure(net, GRID, images, distance)
     with torch.no_grad():

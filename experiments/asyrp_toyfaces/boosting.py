@@ -41,7 +41,7 @@ def boosting(cache: Path = Path("runs/asyrp/cache")) -> dict[str, Any]:
     with torch.enable_grad():
         trained(made, EPOCHS)
     data, judge = faces(), AttributeClassifier.load("toyfaces/judge")
-    test, distance = data.faces("test"), PerceptualDistance.load("toyfaces")
+    test, distance = data.faces("test"), PerceptualDistance.load("toyfaces/judge")
     features = Features(judge)
     real = ToyFaces("test", REAL, where={NAME: 1}).images
     true = data.counterfactual(test.index, "test", **{NAME: 1})

@@ -38,7 +38,7 @@ class Watch(L.Callback):
 
     def __init__(self) -> None:
         self.judge = AttributeClassifier.load("toyfaces/judge")
-        self.distance = PerceptualDistance.load("toyfaces")
+        self.distance = PerceptualDistance.load("toyfaces/judge")
         self.rows: list[dict[str, Any]] = []
 
     def on_train_batch_end(self, trainer, module, outputs, batch, batch_idx) -> None:  # type: ignore[no-untyped-def]

@@ -209,7 +209,7 @@ def edited(method: Linear, name: str) -> tuple[dict[str, Any], list[Tensor]]:
     strength, reached = choose(method, name, list(source.val_dataloader()))
     method.strengths[name] = strength
     change = AttributeChange(AttributeClassifier.load("toyfaces/judge"), name)
-    error = CounterfactualError(PerceptualDistance.load("toyfaces"))
+    error = CounterfactualError(PerceptualDistance.load("toyfaces/judge"))
     columns: list[Tensor] = []
     for batch in source.test_dataloader():
         after = method.edit_images(batch.image, batch.index, method.edit(name))

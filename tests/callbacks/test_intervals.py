@@ -80,7 +80,7 @@ def test_the_guides_thresholds_are_its_own(folder: str, tmp_path: Path) -> None:
     assert Intervals()._thresholds() == own
     assert Intervals(edit_threshold=0.5)._thresholds() == (0.5, own.boost)
     assert Intervals("nonsense", 0.1, 0.2)._thresholds() == (0.1, 0.2)
-    with pytest.raises(HslError, match="a judge .* may only measure"):
+    with pytest.raises(HslError, match=r"a judge .* may only measure"):
         start(folder, tmp_path, Intervals("toyfaces/judge"), t_edit=None, t_boost=None)
 
 
@@ -89,5 +89,5 @@ def test_other_images_than_the_guides_are_refused(folder: str, tmp_path: Path) -
     data.domain = None
     method, run = asyrp(folder, t_edit=None), trainer(tmp_path, Intervals(images=2))
     method.clip.domain = None
-    with pytest.raises(HslError, match="toyfaces/guide is for images of toyfaces.*lpips/alex"):
+    with pytest.raises(HslError, match=r"toyfaces/guide is for images of toyfaces.*lpips/alex"):
         run.fit(method, datamodule=data)

@@ -1,5 +1,7 @@
 """What a network is for, and whether two are one."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
@@ -26,11 +28,12 @@ def test_bundled_networks_refuse_other_sizes_unless_told(size: int) -> None:
     """Noise and photographs would get figures from them, too."""
     images = torch.rand(2, 3, size, size) * 2 - 1
     for resize in (False, True):
+        distance = PerceptualDistance.load("toyfaces/judge", resize=resize)
         calls = (
             AttributeClassifier.load("toyfaces/judge", resize=resize).probabilities,
             Clip.load("toyfaces/judge", resize=resize).encode_image,
             Segmenter.load(resize=resize),
-            lambda x, d=PerceptualDistance.load("toyfaces/judge", resize=resize): d(x, x),
+            partial(distance, images),
         )
         for call in calls:
             if resize:
