@@ -7,10 +7,10 @@ frozen network that looks at images therefore carries a ``role``, and says what 
 import hashlib
 from typing import Literal, Protocol, runtime_checkable
 
-import torch
 from torch import nn
 
 from hsl.errors import HslError
+from hsl.tensors import raw
 
 Role = Literal["guide", "judge"]
 
@@ -73,8 +73,7 @@ def fingerprint(network: nn.Module) -> str:
     digest = hashlib.sha256()
     for name, tensor in sorted(network.state_dict().items()):
         digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode())
-        raw = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-        digest.update(raw.numpy().tobytes())
+        digest.update(raw(tensor))
     return digest.hexdigest()[:16]
 
 
