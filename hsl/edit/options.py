@@ -101,7 +101,7 @@ def _how(group: argparse._ArgumentGroup) -> None:
         help="times the cosine: the distance of P_t at t_edit (default: 0.33; toyfaces: its "
         "guide's own)")  # fmt: skip
     add("--boost-threshold", type=float, metavar="D",
-        help="the distance of x_t at t_boost (default: 1.2; toyfaces: the guide's own)")  # fmt: skip
+        help="the distance of x_t at t_boost (default: 1.2; toyfaces: its guide's)")  # fmt: skip
     add("--cosine", type=float, metavar="C",
         help="of the edit's texts (default: the largest of the directions' files)")  # fmt: skip
     add("--injection", choices=INJECTIONS, help="into P_t, into both, in place of h, or turning it")
