@@ -8,6 +8,7 @@ from argparse import ArgumentError
 from collections.abc import Callable
 
 from hsl.errors import HslError
+from hsl.names import visible
 from hsl.signals import Stopped, stoppable
 
 
@@ -42,7 +43,7 @@ def run(
         line = (reason or mendable)(error)
         if line is None:
             raise
-        print(f"{program}: {line}", file=sys.stderr)
+        print(f"{program}: {visible(line)}", file=sys.stderr)
         return 2
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from hsl.backbones import Backbone
 from hsl.intervals import CurveMeans, Curves, read_tsv, write_tsv
+from hsl.pictures import caption
 from hsl.process import invert, predicted_x_0
 from hsl.progress import track
 from hsl.ranks import everyones, world
@@ -25,6 +26,7 @@ _P, _X, _EDIT, _BOOST = "tab:blue", "tab:red", "tab:green", "tab:orange"
 _SMALL = 0.1
 _TINY = 1e-12  # for a logarithmic scale
 _ASIDE = 12  # timesteps between an arrow and its line
+_TITLE = 100  # letters that the picture has room for
 
 
 class Profile(NamedTuple):
@@ -146,7 +148,7 @@ def rows(profile: Profile, about: int) -> list[dict[str, Any]]:
 def write_tables(prefix: str | Path, profile: Profile) -> list[Path]:
     """Write four tables in the layout of the released ones, ``<prefix>_LPIPS_distance_x.tsv``, ...;
     their paths."""
-    paths = _paths(prefix)
+    paths = table_paths(prefix)
     for path, curve in zip(paths, (*profile.mean, *profile.std), strict=True):
         write_tsv(path, curve)
     return paths
@@ -158,7 +160,7 @@ def read_tables(prefix: str | Path) -> Profile:
     Raises:
         HslError: one is missing, or of another form.
     """
-    p, x, p_std, x_std = (read_tsv(path) for path in _paths(prefix))
+    p, x, p_std, x_std = (read_tsv(path) for path in table_paths(prefix))
     return Profile(Curves(p, x), Curves(p_std, x_std))
 
 
@@ -216,7 +218,7 @@ def draw(
     axis.set_xlim(last, 0)
     axis.set_xlabel("t (the reverse process goes to the right)")
     axis.set_ylabel("distance to the image x")
-    axis.set_title(title, fontsize=10)
+    axis.set_title(caption(title, _TITLE), fontsize=10)
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, loc="lower left")
     return figure
@@ -233,5 +235,6 @@ def _arrow(axis: Axes, t: float, ends: tuple[float, float], text: str, side: str
                   fontsize=8, bbox=box)  # fmt: skip
 
 
-def _paths(prefix: str | Path) -> list[Path]:
+def table_paths(prefix: str | Path) -> list[Path]:
+    """Those of the four tables of a profile."""
     return [Path(f"{prefix}_LPIPS_distance_{end}.tsv") for end in ENDS]

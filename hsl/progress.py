@@ -14,6 +14,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from hsl.names import visible
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         yield from items
         return
     columns = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
@@ -34,4 +36,4 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
         TimeRemainingColumn(),
     )
     with Progress(*columns, transient=False) as progress:
-        yield from progress.track(items, total=total, description=description)
+        yield from progress.track(items, total=total, description=visible(description))

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hsl.files import replacing
+from hsl.names import visible
 
 Row = Mapping[str, Any]
 _CI = "_ci"
@@ -37,7 +38,8 @@ def write_csv(path: str | Path, rows: Sequence[Row]) -> None:
     writer.writeheader()
     writer.writerows(flat)
     with replacing(path) as temporary:
-        temporary.write_text(text.getvalue(), "utf-8")
+        # names of files may hold bytes that are no UTF-8
+        temporary.write_text(text.getvalue(), "utf-8", errors="backslashreplace")
 
 
 def markdown(rows: Sequence[Row]) -> str:
@@ -51,7 +53,7 @@ def markdown(rows: Sequence[Row]) -> str:
 def table(title: str, rows: Sequence[Row]) -> Table:
     """Rows as a rich table."""
     columns, body = _cells(rows)
-    result = Table(title=Text(title), title_justify="left")
+    result = Table(title=Text(visible(title)), title_justify="left")
     for column in columns:
         result.add_column(Text(column), overflow="fold")
     for line in body:
@@ -76,11 +78,11 @@ def figure_rows(figures: Row) -> list[dict[str, Any]]:
 def figure(value: Any, ci: Sequence[float] | None = None) -> str:
     """A value as it is printed: numbers to three significant digits, ``0.93 [0.88, 0.97]``."""
     if isinstance(value, Mapping):
-        return ", ".join(f"{name} {figure(part)}" for name, part in value.items())
+        return ", ".join(f"{visible(name)} {figure(part)}" for name, part in value.items())
     if isinstance(value, float):
         text = "n/a" if math.isnan(value) else _number(value)
     else:
-        text = "" if value is None else str(value)
+        text = "" if value is None else visible(str(value))
     return text if ci is None else f"{text} [{', '.join(_number(float(end)) for end in ci)}]"
 
 
@@ -103,7 +105,7 @@ def _cells(rows: Sequence[Row]) -> tuple[list[str], list[list[str]]]:
     """Column names, and rows of printed cells."""
     columns = [c for c in _columns(rows) if not any(_is_ci(c, row) for row in rows)]
     body = [[figure(row.get(c), row.get(c + _CI)) for c in columns] for row in rows]
-    return columns, body
+    return [visible(column) for column in columns], body
 
 
 def _flat(row: Row, prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -24,13 +24,15 @@ from hsl import commands, intervals, profile
 from hsl.backbones import Backbone, load
 from hsl.callbacks.common import in_pieces
 from hsl.data.items import DataModule, collate
-from hsl.data.options import data_module
+from hsl.data.options import data_module, paths_of
 from hsl.encoders.perceptual import PAPER, PerceptualDistance, Thresholds
 from hsl.encoders.roles import require_guide, unsuited
 from hsl.errors import HslError
-from hsl.files import replacing
+from hsl.files import require_writable_folder
 from hsl.latents import LEVEL, class_distances, expected_cosine, summary
 from hsl.options.arguments import given
+from hsl.outputs import require_outputs
+from hsl.pictures import save_figure
 from hsl.process import SeededNoise, invert, reverse
 from hsl.progress import track
 from hsl.report import print_table, write_csv
@@ -71,6 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
     common.add_argument("--steps", type=int, default=40, help="of inversion and sampling")
     common.add_argument("--batch", type=int, default=16, help="images at once")
     common.add_argument("--out", help="folder to write to (default: the verb)")
+    common.add_argument("--overwrite", action="store_true", help="files that hsl did not write")
     common.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     how: dict[str, Any] = {
         "formatter_class": argparse.RawDescriptionHelpFormatter,
@@ -96,8 +99,7 @@ def _run(options: argparse.Namespace, rest: list[str]) -> None:
     if options.images < 2 or options.batch < 1:
         raise HslError("want --images of 2 or more, --batch of 1 or more")
     options.out = Path(options.out or options.verb)
-    if options.out.exists() and not options.out.is_dir():
-        raise HslError(f"--out {options.out}: is a file; give a folder")
+    require_writable_folder(options.out)
     (latents if options.verb == "latents" else profile_of)(options, rest)
 
 
@@ -129,7 +131,8 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError("want --tv between 0 and 1, --radius above 0, --tolerance not negative")
     accuracy = accuracy_curve(Path(options.accuracy)) if options.accuracy else {}
     backbone, grid = _backbone(options)
-    batch, data = _images(options, rest, backbone.image_size)
+    written = [options.out / name for name in ("latents.csv", "mixing.csv", "latents.png")]
+    batch, data = _images(options, rest, backbone.image_size, written)
     pieces = list(in_pieces(options.images, options.batch))
     x_0 = torch.cat([backbone.x_0(batch.image[p].to(options.device)).cpu() for p in pieces])
     ways: dict[str, Callable[[], ByTime]] = {
@@ -144,8 +147,7 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
     out = options.out
     write_csv(out / "latents.csv", rows)
     write_csv(out / "mixing.csv", mixed)
-    with replacing(out / "latents.png") as temporary:
-        draw(rows, mixed, accuracy, backbone, x_0.shape[1:]).savefig(temporary)
+    save_figure(out / "latents.png", draw(rows, mixed, accuracy, backbone, x_0.shape[1:]))
     times = grid[1:][:: -max(len(grid) // _SHOWN, 1)]
     shown = [{name: row[name] for name in _PRINTED} for t in times for row in rows if row["t"] == t]
     print_table(f"{len(x_0)} latents of {x_0[0].numel()} dimensions", shown)
@@ -162,7 +164,9 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError(f"--cosine {options.cosine}: want a positive number")
     if options.tables and rest:
         raise HslError(f"{rest[0]}: unknown, or not needed with --tables")
+    picture_path = options.out / f"{options.name}.png"
     if options.tables:
+        require_outputs([picture_path], (), options.overwrite)
         limits = _thresholds(options, PAPER)
         found, title = profile.read_tables(options.tables), Path(options.tables).name
     else:
@@ -170,7 +174,8 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
         require_guide(distance, f"--distance {options.distance}")
         limits = _thresholds(options, distance.thresholds)
         backbone, grid = _backbone(options)
-        batch, data = _images(options, rest, backbone.image_size)
+        written = [*profile.table_paths(options.out / options.name), picture_path]
+        batch, data = _images(options, rest, backbone.image_size, written)
         if reason := unsuited(distance, data.domain, None):
             raise HslError(f"--distance {options.distance} {reason}: give lpips/alex")
         found = profile.measure(
@@ -187,8 +192,7 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
     t_boost = intervals.t_boost(found.mean, limits.boost)
     shown = (limits.edit * options.cosine, limits.boost)
     picture = profile.draw(found, shown, t_edit, t_boost, title)
-    with replacing(options.out / f"{options.name}.png") as temporary:
-        picture.savefig(temporary)
+    save_figure(picture_path, picture)
     print_table(title, profile.rows(found, _SHOWN))
     print_table("the interval", profile.summary(found.mean, t_edit, t_boost))
     print(options.out)
@@ -218,11 +222,16 @@ def _backbone(options: argparse.Namespace) -> tuple[Backbone, list[int]]:
     return backbone, grid
 
 
-def _images(options: argparse.Namespace, rest: list[str], size: int) -> tuple[Batch, DataModule]:
-    """The first training images, and their data module."""
+def _images(
+    options: argparse.Namespace, rest: list[str], size: int, written: Sequence[Path]
+) -> tuple[Batch, DataModule]:
+    """The first training images, and their data module, where the files to be written may be."""
     if not options.config and not any(o == "--data" or o.startswith("--data=") for o in rest):
         rest = ["--data=hsl.data.toyfaces.ToyFacesDataModule", *rest]
     data = data_module(options.config or [], rest)
+    inputs = [*(options.config or []), *paths_of(data), options.backbone]
+    accuracy = getattr(options, "accuracy", None)
+    require_outputs(written, inputs + [accuracy] * bool(accuracy), options.overwrite)
     data.suit(size)
     images = data.dataset("train")
     if len(images) < options.images:

@@ -4,6 +4,7 @@ import lightning as L
 
 from hsl.callbacks.common import method_of, run_folder
 from hsl.directions import Direction
+from hsl.names import file_stem
 
 
 class Directions(L.Callback):
@@ -17,5 +18,5 @@ class Directions(L.Callback):
             return
         for name, direction in method.directions.items():
             assert isinstance(direction, Direction)
-            path = run_folder(trainer) / "directions" / f"{name}.safetensors"
+            path = run_folder(trainer) / "directions" / f"{file_stem(name)}.safetensors"
             direction.save(path, **method.about(name))

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
-from hsl.files import replacing
+from hsl.names import file_stem
+from hsl.pictures import caption, save_figure
 from hsl.progress import track
 from hsl.types import attribute_and_value
 
@@ -60,9 +61,8 @@ class Grids(L.Callback):
                 truth = data.counterfactual(faces.index, "test", **{attribute: value})
                 columns.append(truth.to(method.device))
                 titles.append("truth")
-            path = run_folder(trainer) / ("grid.png" if single else f"grid_{name}.png")
-            with replacing(path) as temporary:
-                draw_grid(columns, titles, f"{name}, strength {chosen:g}").savefig(temporary)
+            path = run_folder(trainer) / ("grid.png" if single else f"grid_{file_stem(name)}.png")
+            save_figure(path, draw_grid(columns, titles, f"{name}, strength {chosen:g}"))
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image(f"edits/{name}", [str(path)])
@@ -79,8 +79,8 @@ def draw_grid(columns: Sequence[Tensor], titles: Sequence[str], title: str) -> F
         for y in range(n):
             axes[y][x].imshow(pixels[y], interpolation="nearest")
             axes[y][x].set_axis_off()
-        axes[0][x].set_title(name, fontsize=9)
-    figure.suptitle(title, fontsize=11)
+        axes[0][x].set_title(caption(name), fontsize=9)
+    figure.suptitle(caption(title), fontsize=11)
     top = 1 - 0.62 / (cell * n + 0.6)
     figure.subplots_adjust(0.01, 0.01, 0.99, top, wspace=0.04, hspace=0.04)
     return figure

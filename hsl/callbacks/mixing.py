@@ -11,9 +11,9 @@ from matplotlib.figure import Figure
 from hsl.callbacks.common import run_folder
 from hsl.directions import Space
 from hsl.errors import HslError
-from hsl.files import replacing
 from hsl.intervals import mixing_step
 from hsl.methods.linear import Linear
+from hsl.pictures import caption, save_figure
 from hsl.progress import track
 from hsl.report import print_table, write_csv
 from hsl.solvers import Figures
@@ -82,8 +82,7 @@ class Mixing(L.Callback):
         left_out = _rows(method.left_out, names)
         if left_out:
             write_csv(folder / "leave_one_out.csv", left_out)
-        with replacing(folder / "accuracy.png") as temporary:
-            heat_map(method.figures, names, method.t).savefig(temporary)
+        save_figure(folder / "accuracy.png", heat_map(method.figures, names, method.t))
         chosen = [
             {"attribute": row["attribute"], "space": row["space"],
              "accuracy": row["accuracy"], "accuracy_ci": row["accuracy_ci"],
@@ -134,7 +133,7 @@ def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int |
                 color = "white" if value < 0.8 else "black"
                 axis.text(x, y, text, ha="center", va="center", fontsize=7, color=color)
         axis.set_xticks(range(len(times)), [str(step) for step in times], fontsize=8)
-        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set_yticks(range(len(names)), [caption(name) for name in names], fontsize=8)
         axis.set_xlabel("t")
         axis.set_title("x_t" if space == "x" else "h", fontsize=10)
         if t in times:

@@ -11,12 +11,15 @@ from hsl import commands
 from hsl.data.describe import counts, frequencies, label_figure, sheet, strongest
 from hsl.data.items import DataModule
 from hsl.data.module import SourceDataModule
-from hsl.data.options import data_module
+from hsl.data.options import data_module, paths_of
 from hsl.errors import HslError
-from hsl.files import replacing
 from hsl.options.arguments import given
+from hsl.outputs import require_other_folder, require_outputs
+from hsl.pictures import save_figure
 from hsl.report import print_table, write_csv
 
+#: What `describe` writes.
+WRITTEN = ("labels.csv", "labels.png", "sheet.png")
 EXAMPLE = """examples:
   python -m hsl.data describe --config configs/data/toyfaces.yaml
   python -m hsl.data describe --config configs/data/folder.yaml \\
@@ -37,13 +40,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("verb", nargs="?", choices=["describe"])
     parser.add_argument("--config", action="append", help="a YAML file with a part data")
     parser.add_argument("--out", default="described", help="folder to write to")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace files there that hsl did not write"
+    )
     return commands.run("hsl.data", lambda: _run(*parser.parse_known_args(given(arguments))))
 
 
 def _run(options: argparse.Namespace, rest: list[str]) -> None:
     if options.verb is None:
         raise HslError("give a verb: python -m hsl.data describe --config FILE")
-    describe(data_module(options.config or [], rest), Path(options.out))
+    data, out = data_module(options.config or [], rest), Path(options.out)
+    inputs = [*(options.config or []), *paths_of(data)]
+    require_other_folder(out, inputs, "--out")
+    require_outputs([out / name for name in WRITTEN], inputs, options.overwrite)
+    describe(data, out)
 
 
 def describe(data: DataModule, out: Path) -> None:
@@ -56,10 +66,8 @@ def describe(data: DataModule, out: Path) -> None:
         print_table("share of images with a label", frequencies(data))
         print_table("strongest correlations", strongest(data))
         write_csv(out / "labels.csv", frequencies(data))
-        with replacing(out / "labels.png") as temporary:
-            label_figure(data).savefig(temporary)
-    with replacing(out / "sheet.png") as temporary:
-        sheet(data).savefig(temporary)
+        save_figure(out / "labels.png", label_figure(data))
+    save_figure(out / "sheet.png", sheet(data))
     if isinstance(data, SourceDataModule):
         _list("broken, left out", data.found.skipped)
         _list("the same as another", [f"{a} = {b}" for a, b, _ in data.found.duplicates])

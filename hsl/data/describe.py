@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split
 from hsl.data.module import SourceDataModule
+from hsl.pictures import caption
 
 _STRONGEST = 10  # correlations that are worth a row
 _CELL, _LINE = 1.25, 27  # inches of an image on the sheet, letters of a line above it
@@ -63,7 +64,7 @@ def strongest(data: DataModule) -> list[dict[str, Any]]:
 
 def label_figure(data: DataModule) -> Figure:
     """How often each label occurs, and how labels correlate."""
-    names, n = data.names, len(data.names)
+    names, n = [caption(name) for name in data.names], len(data.names)
     shares = [row["all"] for row in frequencies(data)]
     side = max(0.19 * n, 2.5)
     figure = _figure(side + 8, side + 2.2)
@@ -84,8 +85,8 @@ def sheet(data: DataModule, columns: int = 8, rows: int = 4) -> Figure:
     """The first images of all splits, with split, index and the names of their labels."""
     items = list(_first(data, columns * rows))
     lines = -(-len(items) // columns)
-    caption = 0.6 if data.names else 0.25
-    figure = _figure(_CELL * columns, (_CELL + caption) * max(lines, 1))
+    room = 0.6 if data.names else 0.25
+    figure = _figure(_CELL * columns, (_CELL + room) * max(lines, 1))
     axes = figure.subplots(max(lines, 1), columns, squeeze=False)
     for axis in axes.flat:
         axis.set_axis_off()
@@ -103,7 +104,11 @@ def _first(data: DataModule, n: int) -> Sequence[tuple[Split, Item]]:
 
 
 def _caption(split: Split, item: Item, names: Sequence[str]) -> str:
-    has = [name for name, value in zip(names, item.labels.tolist(), strict=True) if value]
+    has = [
+        caption(name, _LINE)
+        for name, value in zip(names, item.labels.tolist(), strict=True)
+        if value
+    ]
     lines = [f"{split} {item.index}"]
     for word in has:
         if len(lines[-1]) + len(word) > _LINE or len(lines) == 1:

@@ -2,19 +2,21 @@
 
 import io
 import math
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
 from torch import Tensor
 
 from hsl.data.files import image_files
 from hsl.data.transforms import Transform
 from hsl.errors import HslError
 from hsl.files import replacing
+from hsl.names import SOFTWARE
 
 #: What is decoded, whatever a file's name says. Pillow knows formats that start other programs.
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
@@ -66,8 +68,10 @@ def save_image(path: str | Path, image: Tensor) -> None:
         raise HslError(f"{path}: the image has NaN or infinite pixels; nothing was written")
     pixels = ((image.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     array = pixels.permute(1, 2, 0).cpu().numpy()
+    mark = PngImagePlugin.PngInfo()
+    mark.add_text("Software", SOFTWARE)  # by which `hsl.outputs` knows what may be replaced
     with replacing(path) as temporary:
-        Image.fromarray(array).save(temporary, format="PNG")
+        Image.fromarray(array).save(temporary, format="PNG", pnginfo=mark)
 
 
 def _files(path: Path) -> Iterator[tuple[Path, str]]:
@@ -81,15 +85,16 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Names, numbered where they occur again: ``a.png``, ``a-2.png``."""
-    result: dict[str, None] = {}
+    """Names, numbered where they occur again: ``a.png``, ``a-2.png``. Those that some systems take
+    for one (upper and lower case, forms of an accent) count as one."""
+    result: dict[str, str] = {}
     for name in names:
         path, n, free = PurePosixPath(name), 1, name
-        while free in result:
+        while (seen := unicodedata.normalize("NFC", free).casefold()) in result:
             n += 1
             free = path.with_stem(f"{path.stem}-{n}").as_posix()
-        result[free] = None
-    return list(result)
+        result[seen] = free
+    return list(result.values())
 
 
 def load_image(path: Path, size: int) -> Tensor:

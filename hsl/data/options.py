@@ -1,5 +1,8 @@
 """Data modules from configuration files and options, for jobs that need no `hsl.train`."""
 
+import os
+from pathlib import Path
+
 import yaml
 from lightning import LightningDataModule
 
@@ -37,3 +40,16 @@ def data_module(configs: list[str], options: list[str]) -> DataModule:
     if not isinstance(data, DataModule):
         raise HslError(f"{type(data).__name__}: is no data module of hsl's")
     return data
+
+
+def paths_of(data: DataModule) -> list[Path]:
+    """Files and folders that a data module's options name: what it reads."""
+    values, found = list(vars(data).values()), []
+    for value in values:  # which grows
+        if isinstance(value, dict):
+            values += value.values()
+        elif isinstance(value, list | tuple):
+            values += value
+        elif isinstance(value, str | Path) and os.path.exists(path := Path(value).expanduser()):
+            found.append(path)
+    return found

@@ -6,20 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from hsl.backbones import load
 from hsl.data.images import distinct, save_image
 from hsl.directions import provenance
-from hsl.edit import pictures
+from hsl.edit import pictures, places
 from hsl.edit.parts import move
-from hsl.edit.plan import Plan, plan, say
-from hsl.edit.sources import Latents, Source, latents, read
+from hsl.edit.plan import plan, say
+from hsl.edit.sources import Source, latents, read
 from hsl.edit.sweep import sweep
 from hsl.errors import HslError
 from hsl.explicit import mean_delta_h
-from hsl.files import replacing
 from hsl.injection import SHARES
+from hsl.pictures import save_figure
 from hsl.records import SampleRecord, sample
 
 
@@ -27,11 +26,14 @@ from hsl.records import SampleRecord, sample
 def edit(options: argparse.Namespace) -> None:
     """Edit images or samples; the last line printed is the path of the picture that shows them (the
     folder, where each image has one of its own)."""
-    out, made = _folder(options.out), plan(options)
+    out, made = places.folder(options), plan(options)
     source = read(options, made.backbone.image_size)
+    labels = ["_".join(v) for v in itertools.product(*(axis.labels for axis in made.axes))]
+    shown, names = _names(source, labels, len(made.axes))
+    records = [options.record] if options.record else []
+    places.check(options, [out / name for name in (*shown, *names)], records, "etas")
     say(made, options.steps)
     before = latents(made.backbone, source, made.inversion, made.grid, options.eta, options.batch)
-    labels = ["_".join(v) for v in itertools.product(*(axis.labels for axis in made.axes))]
     n, count = len(source.names), len(labels)
     what = sweep(made.edit, made.axes, made.parts, made.units, n) if made.axes else made.edit
     if options.content and made.axes:  # gamma is the share that is kept
@@ -40,29 +42,25 @@ def edit(options: argparse.Namespace) -> None:
     result, record = sample(
         made.backbone, x_T, made.grid, what, options.eta, index, batch=options.batch
     )
-    if options.record:
-        record.save(options.record)
-    _write(out, options, made, source, before, result.unflatten(0, (n, count)), labels)
+    for path in records:
+        record.save(path)
+    for name, image in zip(names, result, strict=True):
+        save_image(out / name, image)
+    figures = pictures.draw(made, source, before, result.unflatten(0, (n, count)))
+    for name, figure in zip(shown, figures, strict=True):
+        save_figure(out / name, figure)
+    print(out if len(shown) > 1 else out / shown[0])
 
 
-def _write(
-    out: Path, options: argparse.Namespace, made: Plan, source: Source, before: Latents,
-    result: Tensor, labels: list[str],
-) -> None:  # fmt: skip
-    """Write images ``[N, V, 3, S, S]`` and pictures of them, and print where."""
+def _names(source: Source, labels: list[str], axes: int) -> tuple[list[str], list[str]]:
+    """Names of the pictures that show the edits (one, or with two axes one an image), and of the
+    images, N times V."""
     stems = [Path(name).with_suffix(".png") for name in source.names]
-    grids = [p.with_stem(f"{p.stem}_grid").as_posix() for p in stems if len(made.axes) > 1]
+    grids = [p.with_stem(f"{p.stem}_grid").as_posix() for p in stems if axes > 1]
     names = [p.with_stem(f"{p.stem}_{label}" if label else p.stem).as_posix()
              for p in stems for label in labels]  # fmt: skip
     files = distinct([*(grids or ["strip.png"]), *names])
-    shown, names = files[: len(grids) or 1], files[len(grids) or 1 :]
-    for name, image in zip(names, result.flatten(0, 1), strict=True):
-        save_image(out / name, image)
-    figures = pictures.draw(made, source, before, result)
-    for name, figure in zip(shown, figures, strict=True):
-        with replacing(out / name) as temporary:
-            figure.savefig(temporary)
-    print(out if len(shown) > 1 else out / shown[0])
+    return files[: len(grids) or 1], files[len(grids) or 1 :]
 
 
 @torch.no_grad()
@@ -78,6 +76,7 @@ def save_mean(options: argparse.Namespace) -> None:
         raise HslError(f"--save-mean {path}: want a file whose name ends in .safetensors")
     made = plan(options)
     source = read(options, made.backbone.image_size)
+    places.check(options, [], [path], "mean_of")
     say(made, options.steps)
     x_T = latents(made.backbone, source, made.inversion, made.grid, 0.0, options.batch, False).x_T
     along, about = made.edit, {"steps": options.steps, "strength": 1.0}
@@ -98,17 +97,11 @@ def save_mean(options: argparse.Namespace) -> None:
 def replay(options: argparse.Namespace) -> None:
     """Make the images of a record again, under their indices; the last line printed is the
     folder."""
-    out, record = _folder(options.out), SampleRecord.load(options.replay)
+    out, record = places.folder(options), SampleRecord.load(options.replay)
+    names = distinct([f"{index}.png" for index in record.index.tolist()])
+    places.check(options, [out / name for name in names])
     backbone = load(options.backbone, record.backbone["tap"])
     move(backbone, options.device, options.speed or ())
-    names = distinct([f"{index}.png" for index in record.index.tolist()])
     for name, image in zip(names, record.replay(backbone), strict=True):
         save_image(out / name, image)
     print(out)
-
-
-def _folder(name: str) -> Path:
-    out = Path(name)
-    if out.exists() and not out.is_dir():
-        raise HslError(f"--out {out}: is a file; give a folder")
-    return out

@@ -122,6 +122,8 @@ def _files(group: argparse._ArgumentGroup) -> None:
     add("--global", action="store_true", dest="overall", help="... and the mean over timesteps")
     add("--record", metavar="FILE", help="keep what it takes to do this again")
     add("--replay", metavar="FILE", help="make a record's images again, alone")
+    add("--overwrite", action="store_true",
+        help="replace files that hsl did not write; never those that are read")  # fmt: skip
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:

@@ -8,6 +8,8 @@ from torch import Tensor
 from hsl.callbacks.grids import draw_grid
 from hsl.edit.plan import Plan
 from hsl.edit.sources import Latents, Source
+from hsl.names import visible
+from hsl.pictures import caption
 
 #: Images in a strip: a picture's height has a limit.
 ROWS = 24
@@ -62,10 +64,10 @@ def _title(made: Plan) -> str:
 
 def _titled(figure: Figure, title: str) -> Figure:
     """With a title as large as fits, and no longer than that."""
+    title = visible(title)
     points = figure.get_figwidth() * 72 * 0.96 / _WIDE
     size = max(min(_TITLE, points / max(len(title), 1)), _LEAST)
-    most = int(points / size)
-    figure.suptitle(title if len(title) <= most else f"{title[: most - 1]}…", fontsize=size)
+    figure.suptitle(caption(title, int(points / size)), fontsize=size)
     return figure
 
 

@@ -28,7 +28,7 @@ _EXCLUDES = {
                   "eta", "dt_lambda"),
 }  # fmt: skip
 #: What a record leaves open; --steps and --batch are left alone, as it always was.
-_REPLAYED = ("replay", "backbone", "out", "device", "speed", "steps", "batch")
+_REPLAYED = ("replay", "backbone", "out", "device", "speed", "steps", "batch", "overwrite")
 _NAMES = {"overall": "--global", "images": "images"}
 
 

@@ -181,7 +181,7 @@ def test_a_failed_write_leaves_the_old_file(
     save_image(tmp_path / "x.png", random_image(8, seed=1))
     before = (tmp_path / "x.png").read_bytes()
 
-    def half(self: Image.Image, path: Path, format: str) -> None:
+    def half(self: Image.Image, path: Path, **options: object) -> None:
         Path(path).write_bytes(b"half")
         raise OSError("no space left")
 
