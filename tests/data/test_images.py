@@ -186,7 +186,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError("no space left")
 
     monkeypatch.setattr(Image.Image, "save", half)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(HslError, match="no space left"):
         save_image(tmp_path / "x.png", random_image(8, seed=2))
     assert (tmp_path / "x.png").read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"]
