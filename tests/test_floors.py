@@ -181,9 +181,15 @@ def test_a_ring_is_caught() -> None:
     assert set(cycle(parse(ring))) == set(ring)
 
 
-# Judges measure; they enter no loss and no method.
+# Judges measure; they enter no loss, no method, and nothing that chooses.
 
-JUDGES = {"PerceptualDistance", "Segmenter"}
+JUDGES = {"Segmenter"}
+#: Where losses, labels, intervals and strengths come from. (What a network's own file says of its
+#: role is looked at when it is loaded: `require_guide`.)
+CHOOSE = (
+    "hsl.losses", "hsl.methods", "hsl.intervals", "hsl.profile", "hsl.study", "hsl.edit",
+    "hsl.callbacks.intervals", "hsl.callbacks.strength", "hsl.callbacks.mixing",
+)  # fmt: skip
 
 
 def docstrings(tree: ast.Module) -> set[int]:
@@ -210,9 +216,24 @@ def judges(tree: ast.Module) -> list[str]:
     return found
 
 
-def test_no_judge_enters_a_loss_or_a_method() -> None:
-    trains = {n: t for n, t in sources().items() if n.startswith(("hsl.losses", "hsl.methods"))}
-    assert not {name: found for name, tree in trains.items() if (found := judges(tree))}
+def test_no_judge_enters_a_loss_a_method_or_a_choice() -> None:
+    choose = {name: tree for name, tree in sources().items() if name.startswith(CHOOSE)}
+    assert all(any(name.startswith(part) for name in choose) for part in CHOOSE)
+    assert not {name: found for name, tree in choose.items() if (found := judges(tree))}
+
+
+def test_every_callback_and_command_that_loads_a_network_asks_for_its_role() -> None:
+    """A network is named by the user, so that only its file can say whether it is a judge."""
+    asked = {"require_guide", "require_judge"}
+    loads = {"AttributeClassifier", "PerceptualDistance"}
+    for name, tree in sources().items():
+        if not name.startswith(("hsl.callbacks", "hsl.study")):
+            continue
+        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        loaded = any(isinstance(f, ast.Attribute) and f.attr == "load"
+                     and isinstance(f.value, ast.Name) and f.value.id in loads for f in calls)  # fmt: skip
+        checked = any(isinstance(f, ast.Name) and f.id in asked for f in calls)
+        assert checked or not loaded, f"{name} loads a network without a look at its role"
 
 
 @pytest.mark.parametrize(
@@ -221,7 +242,8 @@ def test_no_judge_enters_a_loss_or_a_method() -> None:
         "asset('toyfaces/judge')",
         "asset(f'toyfaces/{size}/clip-judge')",
         "from hsl.encoders import Segmenter",
-        "from hsl.encoders import perceptual\nperceptual.PerceptualDistance()",
+        "from hsl.encoders import segmenter\nsegmenter.Segmenter()",
+        "PerceptualDistance.load('toyfaces/judge')",
     ],
 )
 def test_a_judge_in_a_loss_is_caught(text: str) -> None:

@@ -27,7 +27,7 @@ def edit(options: argparse.Namespace) -> None:
     """Edit images or samples; the last line printed is the path of the picture that shows them (the
     folder, where each image has one of its own)."""
     out, made = places.folder(options), plan(options)
-    source = read(options, made.backbone.image_size)
+    source = read(options, made.backbone)
     labels = ["_".join(v) for v in itertools.product(*(axis.labels for axis in made.axes))]
     shown, names = _names(source, labels, len(made.axes))
     records = [options.record] if options.record else []
@@ -75,7 +75,7 @@ def save_mean(options: argparse.Namespace) -> None:
     if path.suffix != ".safetensors" or path.is_dir():
         raise HslError(f"--save-mean {path}: want a file whose name ends in .safetensors")
     made = plan(options)
-    source = read(options, made.backbone.image_size)
+    source = read(options, made.backbone)
     places.check(options, [], [path], "mean_of")
     say(made, options.steps)
     x_T = latents(made.backbone, source, made.inversion, made.grid, 0.0, options.batch, False).x_T

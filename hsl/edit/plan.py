@@ -178,5 +178,5 @@ def _warn(name: str, n_train: int | None, steps: int) -> None:
     ratio = (n_train or steps) / steps
     if not 1 / _FAR < ratio < _FAR:
         print(f"hsl.edit: warning: {name} was trained in {n_train} steps and is taken in {steps}: "
-              f"each adds {ratio:.3g} times as much, by n_train / n_test; it was judged with "
+              f"each adds {ratio:.3g} times as much, by n_train / n_test; its figures are of "
               f"--steps {n_train}", file=sys.stderr)  # fmt: skip

@@ -1,6 +1,7 @@
 """What is edited: images that are inverted, or samples by seed."""
 
 import argparse
+import sys
 from typing import NamedTuple
 
 import torch
@@ -30,8 +31,9 @@ class Latents(NamedTuple):
     rebuilt: Tensor
 
 
-def read(options: argparse.Namespace, size: int) -> Source:
-    """The images or seeds of a command line.
+def read(options: argparse.Namespace, backbone: Backbone) -> Source:
+    """The images or seeds of a command line. Of a backbone that is of one domain alone, such as
+    drawn faces, a line on stderr says so where images are given.
 
     Raises:
         HslError: they cannot be had.
@@ -39,7 +41,12 @@ def read(options: argparse.Namespace, size: int) -> Source:
     if options.seeds:
         seeds = texts.seeds(options.seeds)
         return Source([f"seed{s}.png" for s in seeds], torch.tensor(seeds), None)
+    size = backbone.image_size
     images, names = load_images(options.images, size)
+    if backbone.domain is not None:
+        print(f"hsl.edit: note: {backbone.name} is a model of {backbone.domain} at {size} pixels, "
+              "and makes such images of whatever it is given; of photographs, edit with one of "
+              "theirs: --backbone celebahq, ...", file=sys.stderr)  # fmt: skip
     return Source(names, torch.arange(len(names)), images)
 
 
