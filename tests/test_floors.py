@@ -229,11 +229,9 @@ def test_every_callback_and_command_that_loads_a_network_asks_for_its_role() -> 
     for name, tree in sources().items():
         if not name.startswith(("hsl.callbacks", "hsl.study")):
             continue
-        calls = [node.func for node in ast.walk(tree) if isinstance(node, ast.Call)]
-        loaded = any(isinstance(f, ast.Attribute) and f.attr == "load"
-                     and isinstance(f.value, ast.Name) and f.value.id in loads for f in calls)  # fmt: skip
-        checked = any(isinstance(f, ast.Name) and f.id in asked for f in calls)
-        assert checked or not loaded, f"{name} loads a network without a look at its role"
+        called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        loaded = called & {f"{network}.load" for network in loads}
+        assert called & asked or not loaded, f"{name} loads a network without a look at its role"
 
 
 @pytest.mark.parametrize(
