@@ -125,5 +125,8 @@ def _finite(value: Any) -> bool:
 
 
 def _shown(value: Any) -> str:
-    said = repr(value)
+    try:
+        said = repr(value)
+    except ValueError:  # Python writes no number of thousands of digits
+        said = "a huge number"
     return said if len(said) <= 40 else f"{said[:40]}..."

@@ -12,7 +12,6 @@ import sys
 import time
 import warnings
 from pathlib import Path
-from pydoc import locate
 from typing import Any
 
 import lightning as L
@@ -28,14 +27,13 @@ from hsl import resume
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
 from hsl.callbacks.checkpoints import Checkpoints, FitLoop, WholeFiles
 from hsl.callbacks.common import run_folder
-from hsl.data.toyfaces import ATTRIBUTES
+from hsl.cli import preflight
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.methods.base import Method
 from hsl.options.arguments import given
 from hsl.options.parser import ConfigFile, Parser
 from hsl.options.reasons import reason
-from hsl.types import attribute_and_value
 
 #: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
 #: hundred small images need no worker processes, a run may be continued in its folder, a closed
@@ -117,34 +115,18 @@ class HslCLI(LightningCLI):
         return {verb: every[verb] for verb in ("fit", "validate", "test", "predict")}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and look at a checkpoint before anything is made of it."""
+        """Parse, and look at values and a checkpoint before anything is made of them."""
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
+        preflight.check(config, self.config.subcommand)
         if config.get("ckpt_path") in ("last", "best") and not config.trainer.callbacks:
             raise HslError(f"--ckpt_path {config.ckpt_path}: no callback keeps such checkpoints; "
                            "to go on with a killed run give --resume")  # fmt: skip
         _check_checkpoint(config.get("ckpt_path"))
 
     def before_instantiate_classes(self) -> None:
-        """On ToyFaces, take as many faces as the method asks for, and validate and test on those
-        that lack the attribute to be edited; with several, those are found where it is measured."""
-        config = self.config[self.subcommand]
-        if config.get("weights_only", True) is None:
-            config.weights_only = True
-        if self.subcommand == "validate" and config.trainer.limit_val_batches == 0:
-            config.trainer.limit_val_batches = 1.0  # 0 is for fit, where callbacks look after it
-        attribute = config.model.get("init_args", {}).get("attribute")
-        toyfaces = config.data.class_path.endswith("ToyFacesDataModule")
-        if toyfaces and isinstance(attribute, str) and config.data.init_args.where is None:
-            target, value = attribute_and_value(attribute)
-            if target in ATTRIBUTES:  # a name of the user's own, with texts, says no label
-                lacking = {target: 1 - value}
-                config.data.init_args.where = {"validation": lacking, "test": lacking}
-        method = locate(config.model.class_path)
-        if toyfaces and isinstance(method, type) and issubclass(method, Method):
-            for split, count in method.faces.items():
-                if config.data.init_args[split] is None:
-                    config.data.init_args[split] = count
+        """Fill in what depends on other options."""
+        preflight.complete(self.config[self.subcommand], str(self.subcommand))
 
     def instantiate_classes(self) -> None:
         """Find the run folder, and how far a run got that is to be resumed, before anything is
@@ -214,6 +196,7 @@ class HslCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """A trainer that logs to the run folder, unless the config names loggers."""
         config, folder = self.config_init[self.subcommand], self.folder
+        preflight.check_made(config, str(self.subcommand), self.model, self.datamodule)
         kwargs["default_root_dir"] = str(folder)
         plugins = config.trainer.plugins or []
         plugins = plugins if isinstance(plugins, list) else [plugins]

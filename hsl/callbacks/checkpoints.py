@@ -19,9 +19,11 @@ from hsl.data.items import DataModule, Order
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.methods.base import Method
+from hsl.options.checks import at_least_one, require
 from hsl.progress import track
 from hsl.ranks import everyones
 from hsl.resume import LAST
+from hsl.schema import optional
 
 
 class Checkpoints(Checkpoint):
@@ -40,8 +42,11 @@ class Checkpoints(Checkpoint):
     """
 
     def __init__(self, every_n_epochs: int = 1, every_n_batches: int | None = None) -> None:
-        if every_n_epochs < 1 or (every_n_batches is not None and every_n_batches < 1):
-            raise HslError("checkpoints: every_n_epochs and every_n_batches want 1 or more")
+        require(
+            "checkpoints",
+            every_n_epochs=(every_n_epochs, at_least_one),
+            every_n_batches=(every_n_batches, optional(at_least_one)),
+        )
         self.every_n_epochs, self.every_n_batches = every_n_epochs, every_n_batches
         self._state: dict[str, Any] = {}
         self._sums: dict[str, dict[str, torch.Tensor]] = {}

@@ -75,6 +75,8 @@ class Evaluate(L.Callback):
             require_judge(network, "evaluation")
         self.resize = resize
         self.templates = list(TEMPLATES) if templates is None else templates
+        if not self.templates or not all("{}" in template for template in self.templates):
+            raise HslError("evaluate: templates: want one or several sentences, each with {}")
         self.metrics: dict[str, dict[str, PerSample]] = {}
         self.summary: dict[str, Any] = {}
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.names import file_stem
+from hsl.options import checks
+from hsl.options.checks import at_least_one, require
 from hsl.pictures import caption, save_figure
 from hsl.progress import track
 from hsl.types import attribute_and_value
@@ -27,6 +29,9 @@ class Grids(L.Callback):
         images: how many rows.
         factors: of the chosen strength.
         batch: edits that run at once.
+
+    Raises:
+        HslError: no images, no factors, or numbers that are not finite.
     """
 
     def __init__(
@@ -35,6 +40,12 @@ class Grids(L.Callback):
         factors: Sequence[float] = (-1.0, -0.5, 0.5, 1.0),
         batch: int = 64,
     ) -> None:
+        require(
+            "grids",
+            images=(images, at_least_one),
+            factors=(factors, checks.factors),
+            batch=(batch, at_least_one),
+        )
         self.images, self.factors, self.batch = images, list(factors), batch
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -9,7 +9,9 @@ from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.intervals import Curves
 from hsl.methods.base import Method, why_unsuited
+from hsl.options.checks import above_zero, at_least_one, require
 from hsl.profile import measure
+from hsl.schema import optional
 
 
 class Intervals(L.Callback):
@@ -30,7 +32,7 @@ class Intervals(L.Callback):
         table_p, table_x: curves to read instead (TSV), by the network's thresholds.
 
     Raises:
-        HslError: a judge; one table without the other.
+        HslError: a number out of range, a judge, one table without the other.
     """
 
     def __init__(
@@ -42,6 +44,12 @@ class Intervals(L.Callback):
         table_p: str | None = None,
         table_x: str | None = None,
     ) -> None:
+        require(
+            "intervals",
+            images=(images, at_least_one),
+            edit_threshold=(edit_threshold, optional(above_zero)),
+            boost_threshold=(boost_threshold, optional(above_zero)),
+        )
         self.distance, self.images = distance, images
         self.edit_threshold, self.boost_threshold = edit_threshold, boost_threshold
         self.table_p, self.table_x = table_p, table_x

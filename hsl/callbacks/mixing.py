@@ -13,9 +13,11 @@ from hsl.directions import Space
 from hsl.errors import HslError
 from hsl.intervals import mixing_step
 from hsl.methods.linear import Linear
+from hsl.options.checks import require
 from hsl.pictures import caption, save_figure
 from hsl.progress import track
 from hsl.report import print_table, write_csv
+from hsl.schema import number, one_of
 from hsl.solvers import Figures
 
 
@@ -34,8 +36,11 @@ class Mixing(L.Callback):
     """
 
     def __init__(self, tolerance: float = 0.02, space: Space | str = "both") -> None:
-        if not 0 <= tolerance <= 1 or space not in ("x", "h", "both"):
-            raise HslError(f"mixing: tolerance {tolerance} in [0, 1], space {space}: x, h or both")
+        require(
+            "mixing",
+            tolerance=(tolerance, number(0, 1)),
+            space=(space, one_of("x", "h", "both")),
+        )
         self.tolerance, self.space = tolerance, space
 
     @torch.no_grad()

@@ -7,6 +7,7 @@ from torch import Tensor
 from hsl.callbacks.common import in_pieces, method_of
 from hsl.data.sampled import SampledDataModule
 from hsl.methods.base import Method
+from hsl.options.checks import at_least_one, require
 from hsl.process import SeededNoise, last, reverse
 from hsl.progress import track
 from hsl.store import key_of
@@ -21,9 +22,13 @@ class Sampled(L.Callback):
 
     Args:
         batch: images that are sampled at once.
+
+    Raises:
+        HslError: no image at once.
     """
 
     def __init__(self, batch: int = 16) -> None:
+        require("sampled", batch=(batch, at_least_one))
         self.batch = batch
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:

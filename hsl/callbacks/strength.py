@@ -12,6 +12,8 @@ from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.methods.base import Method, why_unsuited
+from hsl.options import checks
+from hsl.options.checks import at_least_one, factors, require
 from hsl.progress import track
 from hsl.ranks import everyones, world
 from hsl.report import print_table
@@ -49,7 +51,14 @@ class Strength(L.Callback):
         batch: int = 64,
         resize: bool = False,
     ) -> None:
-        if not strengths or sorted(strengths) != list(strengths):
+        require(
+            "strength",
+            strengths=(strengths, factors),
+            share=(share, checks.share),
+            images=(images, at_least_one),
+            batch=(batch, at_least_one),
+        )
+        if sorted(strengths) != list(strengths):
             raise HslError(f"strengths: want ascending numbers, not {list(strengths)}")
         self.guide = AttributeClassifier.load(guide, resize) if guide else None
         if self.guide is not None:

@@ -9,7 +9,8 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset, DataLoader, Dataset, DistributedSampler
 
 from hsl.errors import HslError
-from hsl.options.checks import require_counts
+from hsl.options.checks import at_least_one, require
+from hsl.schema import optional, whole
 from hsl.types import Batch
 
 Split = Literal["train", "validation", "test"]
@@ -123,10 +124,13 @@ class DataModule(LightningDataModule):
         self, batch_size: int = 1, num_workers: int = 0, seed: int = 0, size: int | None = None
     ) -> None:
         super().__init__()
-        require_counts("data", batch_size=batch_size)
-        require_counts("data", 0, num_workers=num_workers, seed=seed)
-        if size is not None:
-            require_counts("data", size=size)
+        require(
+            "data",
+            batch_size=(batch_size, at_least_one),
+            num_workers=(num_workers, whole(0, 10_000)),
+            seed=(seed, whole()),
+            size=(size, optional(whole(1, 100_000))),
+        )
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.size, self._told = size or self.usual_size, size is not None
 

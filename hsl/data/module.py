@@ -15,8 +15,9 @@ from hsl.data.selection import Selection, Source, report, select
 from hsl.data.stream import Stream, kept
 from hsl.data.transforms import Fit, Resampling, Transform
 from hsl.errors import HslError
-from hsl.options.checks import require_counts
+from hsl.options.checks import count_or_none, require
 from hsl.progress import track
+from hsl.schema import optional
 
 _MANY = 1000  # images that take long enough for a progress bar
 _WORKERS = 4  # more decode faster than any backbone inverts
@@ -109,7 +110,7 @@ class SourceDataModule(DataModule):
         self.counts: dict[Split, int | None] = dict(
             zip(SPLITS, (train, validation, test), strict=True)
         )
-        require_counts("data", 0, **{k: v for k, v in self.counts.items() if v is not None})
+        require("data", **{k: (v, optional(count_or_none)) for k, v in self.counts.items()})
         self.where = {check_split(name): labels for name, labels in (where or {}).items()}
         self._found: Selection | None = None
         self._sets: dict[Split, Images] = {}

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split
 from hsl.errors import HslError
-from hsl.options.checks import require_counts
+from hsl.options.checks import require
+from hsl.schema import whole
 
 #: The seed of each split's first image.
 FIRST: dict[Split, int] = {"train": 0, "validation": 1_000_000, "test": 2_000_000}
@@ -70,11 +71,8 @@ class SampledDataModule(DataModule):
     ) -> None:
         super().__init__(batch_size, 0, seed)  # what is rendered lies in this process's memory
         counts = dict(zip(SPLITS, (train, validation, test), strict=True))
-        require_counts("data", 0, **counts)
+        require("data", **{split: (n, whole(0, _LIMIT)) for split, n in counts.items()})
         self.counts = counts
-        for split, n in counts.items():
-            if n > _LIMIT:
-                raise HslError(f"{split}={n}: want a number of seeds up to {_LIMIT}")
         self._sets = {
             split: Sampled(self, torch.arange(FIRST[split], FIRST[split] + n))
             for split, n in counts.items()

@@ -22,6 +22,7 @@ from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
 from hsl.methods.base import Method, require_suited
+from hsl.options.checks import not_negative, require
 from hsl.process import Edit, Injection, Step, eps_of, reverse
 from hsl.store import key_of
 from hsl.types import Batch
@@ -35,10 +36,10 @@ def adam(parameters: object) -> Optimizer:
     return torch.optim.Adam(parameters, lr=6e-4)  # type: ignore[arg-type]
 
 
-def decay(optimizer: Optimizer) -> torch.optim.lr_scheduler.LRScheduler:
-    """A learning rate that falls to a tenth in the seven epochs that ToyFaces is trained for. The
-    released checkpoints' is StepLR(20, 0.9)."""
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=7)
+def decay(optimizer: Optimizer, epochs: int = 7) -> torch.optim.lr_scheduler.LRScheduler:
+    """A learning rate that falls to a tenth in as many epochs as the trainer has. The released
+    checkpoints' is StepLR(20, 0.9)."""
+    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=epochs)
 
 
 def _texts(
@@ -153,6 +154,12 @@ class Asyrp(Method):
         speed: Speed = PLAIN,
         invert_steps: int | None = None,
     ) -> None:
+        require(
+            "model",
+            clip_weight=(clip_weight, not_negative),
+            l1_weight=(l1_weight, not_negative),
+            id_weight=(id_weight, not_negative),
+        )
         super().__init__(
             backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap, speed,
             invert_steps,
@@ -344,7 +351,8 @@ class Asyrp(Method):
         """The optimiser of the directions' parameters and its schedule.
 
         Raises:
-            HslError: a schedule that waits for a metric, of which there is none.
+            HslError: a schedule that waits for a metric, of which there is none, or one that is as
+                long as a training without a number of epochs.
         """
         self._rows, parameters = {}, []
         for name, direction in self.directions.items():
@@ -354,7 +362,14 @@ class Asyrp(Method):
             else:
                 parameters += direction.parameters()
         optimizer = self.make_optimizer(parameters)
-        scheduler = self.make_scheduler(optimizer)
+        if self.make_scheduler is decay:
+            epochs = self.trainer.max_epochs or 0
+            if epochs < 1:
+                raise HslError("lr_scheduler: falls as long as the training is: give max_epochs, "
+                               "or another schedule")  # fmt: skip
+            scheduler = decay(optimizer, epochs)
+        else:
+            scheduler = self.make_scheduler(optimizer)
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             raise HslError("lr_scheduler: ReduceLROnPlateau waits for a metric; take another")
         return [optimizer], [scheduler]

@@ -12,7 +12,9 @@ from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 from hsl.injection import SHARES
+from hsl.options.checks import require
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
+from hsl.schema import LAST_T, optional, timestep, whole
 from hsl.store import Store, key_of
 from hsl.types import Batch
 
@@ -36,7 +38,8 @@ class Method(L.LightningModule):
         invert_steps: n of the inversion, to the same T; None: as ``steps``.
 
     Raises:
-        HslError: the backbone cannot be loaded, or not compiled, or too many steps.
+        HslError: the backbone cannot be loaded, or not compiled, too many steps, or another number
+            out of range.
     """
 
     #: Faces of each split of ToyFaces that the command line takes, unless told how many.
@@ -58,6 +61,18 @@ class Method(L.LightningModule):
         invert_steps: int | None = None,
     ) -> None:
         super().__init__()
+        require(
+            "model",
+            steps=(steps, whole(2, LAST_T)),
+            invert_steps=(invert_steps, optional(whole(2, LAST_T))),
+            t_edit=(t_edit, optional(timestep)),
+            t_start=(t_start, optional(timestep)),
+            t_boost=(t_boost, optional(timestep)),
+            refine=(refine, whole(0, 1000)),
+            seed=(seed, whole()),
+        )
+        if t_edit is not None and t_start is not None and t_edit > t_start:
+            raise HslError(f"model: t_edit {t_edit} is above t_start {t_start}: nothing to edit")
         self.strict_loading = False  # checkpoints hold directions alone
         self.backbone = load(backbone, tap).run_with(speed)
         try:

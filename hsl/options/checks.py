@@ -1,77 +1,45 @@
 """Checks of values that a user gives, for constructors: what is wrong is said before any work."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
+from hsl import schema
 from hsl.errors import HslError
+from hsl.schema import Rule
+
+#: Of random numbers.
+seed = schema.whole(0, 2**32 - 1)
+at_least_one = schema.whole(1, 2**53)
+count_or_none = schema.whole(0, 2**53)
+not_negative = Rule("a number, 0 or more", lambda v: schema.number(0).fits(v))
+above_zero = Rule("a number above 0", lambda v: schema.number(0).fits(v) and v > 0)
+share = Rule("a number above 0, at most 1", lambda v: schema.number(0, 1).fits(v) and v > 0)
+factors = Rule(
+    "one or several finite numbers", lambda v: schema.listed(schema.number()).fits(v) and v != []
+)
 
 
-def require_counts(of: str, least: int = 1, **values: Any) -> None:
-    """Whole numbers of ``least`` or more.
+def require(of: str, **values: tuple[Any, Rule]) -> None:
+    """Values that keep to their rules; numbers of NumPy count as Python's, and what can be gone
+    through as a list.
 
-    Raises:
-        HslError: one is not; it names ``of``, what they are options of.
-    """
-    for name, value in values.items():
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if not whole or not least <= value < 2**53:
-            raise HslError(
-                f"{of}: {name} is {shown(value)}; want a whole number of {least} or more"
-            )
-
-
-def require_numbers(of: str, low: float = -math.inf, high: float = math.inf, **values: Any) -> None:
-    """Finite numbers from ``low`` to ``high``.
-
-    Raises:
-        HslError: one is not.
-    """
-    for name, value in values.items():
-        if not is_finite(value) or not low <= value <= high:
-            bounds = [f"{bound:g} or {word}" for bound, word in ((low, "more"), (high, "less"))
-                      if math.isfinite(bound)]  # fmt: skip
-            want = f"a number of {', '.join(bounds)}" if bounds else "a finite number"
-            raise HslError(f"{of}: {name} is {shown(value)}; want {want}")
-
-
-def require_positive(of: str, **values: Any) -> None:
-    """Finite numbers above 0.
+    Args:
+        of: what they are options of, for the message.
+        values: by name, each with its rule.
 
     Raises:
-        HslError: one is not.
+        HslError: one does not.
     """
-    for name, value in values.items():
-        if not is_finite(value) or not value > 0:
-            raise HslError(f"{of}: {name} is {shown(value)}; want a number above 0")
+    try:
+        schema.check(
+            {name: _plain(value) for name, (value, _) in values.items()},
+            {name: rule for name, (_, rule) in values.items()},
+        )
+    except ValueError as error:
+        raise HslError(f"{of}: {error}") from error
 
 
-def finite_numbers(of: str, name: str, values: Any) -> list[float]:
-    """Several finite numbers, at least one.
-
-    Raises:
-        HslError: they are not.
-    """
-    listed = isinstance(values, Iterable) and not isinstance(values, str | bytes)
-    found = list(values) if listed else []
-    if not found or not all(map(is_finite, found)):
-        raise HslError(f"{of}: {name} is {shown(values)}; want one or several finite numbers")
-    return found
-
-
-def is_finite(value: Any) -> bool:
-    """Whether a value is a number, and neither NaN nor infinite."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return abs(value) < 2**1000  # NaN is not
-
-
-def shown(value: Any) -> str:
-    """A value in a message, cut where it is long."""
-    text = " ".join(repr(value).split()) if not _is_huge(value) else "a huge number"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _is_huge(value: Any) -> bool:
-    """Whether Python refuses to write a number down."""
-    return isinstance(value, int) and value.bit_length() > 1000
+def _plain(value: Any) -> Any:
+    if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict):
+        return [_plain(part) for part in value]
+    return value.item() if hasattr(value, "item") else value

@@ -20,6 +20,7 @@ from torch import nn
 
 from hsl.errors import HslError
 
+REFUSAL = "no class that an option can stand for"
 #: What options stand for, besides hsl's own classes and data classes.
 _BASES = (
     nn.Module,
@@ -87,5 +88,5 @@ def _returned(function: Any) -> Any:
 
 
 def _refusal(path: str) -> HslError:
-    return HslError(f"{path}: no class that an option can stand for; name a model, data module, "
-                    "solver, optimizer, schedule, callback, logger or strategy")  # fmt: skip
+    return HslError(f"{path}: {REFUSAL}; name a model, data module, solver, optimizer, schedule, "
+                    "callback, logger or strategy")  # fmt: skip

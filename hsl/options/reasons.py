@@ -8,9 +8,11 @@ from pickle import UnpicklingError
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from hsl.errors import HslError
+from hsl.options.classes import REFUSAL
 
 #: Bad options, missing or damaged files, a device that is not there.
 _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)
+_REFUSED = re.compile(rf"\S+: {REFUSAL}[^\n]*")
 _KEY = re.compile(r'Parser key "([^"]+)"')
 
 
@@ -24,6 +26,8 @@ def reason(error: BaseException) -> str | None:
     ours = [link for link in links if isinstance(link, HslError)]
     if ours:
         return _first_line(str(ours[0]).rpartition("HslError: ")[2], ours[0])
+    if refused := next(filter(None, (_REFUSED.search(str(link)) for link in links)), None):
+        return refused[0]  # where an option takes one of several types, its error is but text
     if isinstance(error, ArgumentError):
         text = _first_line(str(links[-1]).removeprefix("'"), links[-1])
         keys = [key for key in dict.fromkeys(_KEY.findall(str(error))) if key not in text]

@@ -17,7 +17,7 @@ from hsl.data.toyfaces.factors import (
 )
 from hsl.data.toyfaces.renderer import render
 from hsl.errors import HslError
-from hsl.options.checks import require_counts
+from hsl.options.checks import count_or_none, require
 
 _RENDERED_AT_ONCE = 64  # keeps the renderer's working memory in the processor's cache
 _SEARCHED_AT_ONCE = 4096
@@ -128,7 +128,7 @@ class ToyFacesDataModule(DataModule):
             "validation": 64 if validation is None else validation,
             "test": 64 if test is None else test,
         }
-        require_counts("data", 0, **self.counts)
+        require("data", **{split: (n, count_or_none) for split, n in self.counts.items()})
         for split in self.where:
             check_split(split)
         self._faces: dict[str, ToyFaces] = {}

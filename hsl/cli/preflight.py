@@ -1,0 +1,121 @@
+"""What `hsl.train` fills in, and looks at, before anything is computed or written."""
+
+import inspect
+from collections.abc import Iterator
+from pydoc import locate
+from typing import Any, get_args, get_type_hints
+
+from lightning import LightningDataModule
+
+from hsl.data.items import DataModule
+from hsl.data.toyfaces import ATTRIBUTES
+from hsl.errors import HslError
+from hsl.methods.base import Method
+from hsl.methods.linear import Linear
+from hsl.options import checks
+from hsl.schema import Rule, optional
+from hsl.types import attribute_and_value
+
+_TOYFACES = "ToyFacesDataModule"
+#: As Lightning's: -1 is for no end by this one.
+_endless = Rule(
+    "a whole number, 1 or more, or -1", lambda v: v == -1 or checks.at_least_one.fits(v)
+)
+#: What a verb goes through, of the trainer's limits.
+_LIMITS = {
+    "fit": ("limit_train_batches", "limit_test_batches"),
+    "test": ("limit_test_batches",),
+    "predict": ("limit_predict_batches",),
+    "validate": (),
+}
+
+
+def complete(config: Any, verb: str) -> None:
+    """Fill in what depends on other options. On ToyFaces, take as many faces as the method asks
+    for, and validate and test on those that lack the attribute to be edited; with several, those
+    are found where it is measured."""
+    if config.get("weights_only", True) is None:
+        config.weights_only = True
+    if verb == "validate" and config.trainer.limit_val_batches == 0:
+        config.trainer.limit_val_batches = 1.0  # 0 is for fit, where callbacks look after it
+    if not config.data.class_path.endswith(_TOYFACES):
+        return
+    attribute = config.model.get("init_args", {}).get("attribute")
+    if isinstance(attribute, str) and config.data.init_args.where is None:
+        target, value = attribute_and_value(attribute)
+        if target in ATTRIBUTES:  # a name of the user's own, with texts, says no label
+            lacking = {target: 1 - value}
+            config.data.init_args.where = {"validation": lacking, "test": lacking}
+    method = locate(config.model.class_path)
+    if isinstance(method, type) and issubclass(method, Method):
+        for split, n in method.faces.items():
+            if config.data.init_args[split] is None:
+                config.data.init_args[split] = n
+
+
+def check(config: Any, verb: str) -> None:
+    """Look at options that no class of hsl's looks at.
+
+    Raises:
+        HslError: a seed out of range, a training of no epoch or step, no batches, a model or data
+            module with null for an option that has to have a value.
+    """
+    if not isinstance(config.seed_everything, bool):
+        checks.require("options", seed_everything=(config.seed_everything, checks.seed))
+    trainer = config.trainer
+    if verb == "fit":
+        rules = {"max_epochs": _endless, "max_steps": _endless}
+        checks.require("trainer", **{k: (trainer[k], optional(rule)) for k, rule in rules.items()})
+    for name in _LIMITS[verb]:
+        if trainer[name] is not None:
+            checks.require("trainer", **{name: (trainer[name], checks.above_zero)})
+    for key in ("model", "data"):
+        for name in _nulls(config[key]):
+            raise HslError(f"{key}: {name} is null: give a value, or leave it out")
+
+
+def check_made(config: Any, verb: str, method: Any, data: LightningDataModule | None) -> None:
+    """Bring the images to the backbone's size, and look whether each split that is needed is to
+    have images.
+
+    Raises:
+        HslError: another size was asked for, or a split of none.
+    """
+    if isinstance(data, DataModule) and isinstance(method, Method):
+        data.suit(method.backbone.image_size)
+    counts = getattr(data, "counts", {})
+    for split, why in _needed(config, verb, method):
+        if counts.get(split, 1) == 0:
+            raise HslError(f"data: {split} is 0, and {why}: ask for one image or more")
+
+
+def _needed(config: Any, verb: str, method: Any) -> Iterator[tuple[str, str]]:
+    """The splits that a verb needs, and what for."""
+    if verb == "fit":
+        yield "train", "fit goes through the training images"
+        if config.strength.guide is not None:
+            yield "validation", "the strength is chosen on validation images"
+        if isinstance(method, Linear):
+            yield "validation", "boundaries are measured on validation images"
+    if verb == "validate":
+        yield "validation", "validate measures on validation images"
+    if verb in ("fit", "test"):
+        yield "test", "what is found is measured on test images"
+
+
+def _nulls(spec: Any) -> Iterator[str]:
+    """Arguments of a class of hsl's that are null, and may not be."""
+    made: Any = locate(spec.class_path)
+    if not inspect.isclass(made) or not made.__module__.startswith("hsl."):
+        return
+    for base in made.__mro__:
+        if "__init__" not in vars(base) or not base.__module__.startswith("hsl."):
+            continue
+        hints = get_type_hints(vars(base)["__init__"])
+        for name, value in spec.get("init_args", {}).items():
+            if value is None and name in hints and not _takes_none(hints[name]):
+                yield name
+
+
+def _takes_none(hint: Any) -> bool:
+    return hint is Any or type(None) in get_args(hint)

@@ -1,0 +1,109 @@
+"""Options that are looked at before anything is computed or written."""
+
+import contextlib
+import io
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from hsl import train
+from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.errors import HslError
+from runs import Place, asyrp, faces, saved_backbone, trainer
+from test_train import SMALL
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Place:
+    root = tmp_path_factory.mktemp("preflight")
+    return Place(root, saved_backbone(root / "backbone"), SMALL)
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["hsl.train"])
+    monkeypatch.setenv("HSL_RUN", "")
+    monkeypatch.setenv("HSL_PROGRESS", "0")
+
+
+WRONG = {
+    "strength.batch": (0, "fit"),
+    "strength.images": (0, "fit"),
+    "strength.strengths": ("null", "fit"),
+    "grids.images": (-1, "fit"),
+    "grids.factors": ("[]", "fit"),
+    "grids.factors ": ("[.nan]", "fit"),
+    "intervals.images": (0, "fit"),
+    "mixing.tolerance": ("nan", "fit"),
+    "data.init_args.train": (0, "fit"),
+    "data.init_args.validation": (0, "fit"),
+    "data.init_args.test": (0, "fit"),
+    "data.init_args.test ": (0, "test"),
+    "data.init_args.size": (16, "fit"),
+    "data.init_args.size ": (16, "predict"),
+    "seed_everything": (-1, "fit"),
+    "seed_everything ": (2**40, "test"),
+    "trainer.max_epochs": (0, "fit"),
+    "trainer.max_steps": (0, "fit"),
+    "trainer.limit_train_batches": (0, "fit"),
+    "trainer.limit_test_batches": (0, "test"),
+    "model.init_args.optimizer": ("null", "fit"),
+    "model.init_args.l1_weight": ("nan", "fit"),
+    "model.init_args.steps": ("null", "fit"),
+}
+
+
+@pytest.mark.parametrize("option", WRONG)
+def test_one_line_and_nothing_written(option: str, place: Place, monkeypatch) -> None:
+    def worked(*_: object) -> None:
+        raise AssertionError("it was not looked at before the work")
+
+    monkeypatch.setattr(train.HslCLI, "_run_subcommand", worked)
+    value, verb = WRONG[option]
+    arguments = place.arguments(verb, "wrong", **{option.strip(): value})
+    err = io.StringIO()
+    with contextlib.redirect_stderr(err):
+        assert train.main(arguments) == 2
+    (line,) = err.getvalue().splitlines()
+    assert option.strip().rpartition(".")[2] in line, line
+    assert not place.runs.exists()
+
+
+def test_what_a_fit_does_not_need_may_be_left_out(place: Place, monkeypatch) -> None:
+    """Without a guide no validation image; to fill the cache, none of those left out."""
+
+    class Stopped(Exception):
+        pass
+
+    def stop(*_: object) -> None:
+        raise Stopped
+
+    monkeypatch.setattr(train.HslCLI, "_run_subcommand", stop)
+    none = {"data.init_args.validation": 0, "trainer.max_epochs": 1}
+    with pytest.raises(Stopped):
+        train.main(place.arguments("fit", "a", **none, **{"strength.guide": "null"}))
+    with pytest.raises(Stopped):
+        train.main(place.arguments("predict", "b", **none, **{"data.init_args.test": 0}))
+
+
+def test_the_rate_falls_as_long_as_the_training_is(place: Place, tmp_path: Path) -> None:
+    method = asyrp(place.backbone, clip="toyfaces/guide")
+    run = trainer(tmp_path, epochs=3)
+    run.fit(method, datamodule=faces(2))
+    (group,) = method.optimizers().param_groups
+    assert group["lr"] == pytest.approx(6e-5)  # a tenth
+    assert isinstance(method.lr_schedulers(), torch.optim.lr_scheduler.LinearLR)
+
+
+def test_images_suit_the_backbone(place: Place, tmp_path: Path) -> None:
+    """In Python, too: of the backbone's size if none is given, else refused."""
+    data = ToyFacesDataModule(train=2, validation=1, test=1, batch_size=2)
+    assert data.size == 32 and data.faces("train").images.shape[-1] == 32
+    trainer(tmp_path).fit(asyrp(place.backbone), datamodule=data)
+    assert data.size == 8 and data.faces("train").images.shape[-1] == 8
+    with pytest.raises(HslError, match="size is 16, and the backbone takes images of 8"):
+        trainer(tmp_path).test(asyrp(place.backbone), datamodule=faces(2, size=16), verbose=False)
+    with pytest.raises(HslError, match="takes images of 8 x 8 pixels, not 16 x 16"):
+        asyrp(place.backbone).x_T(torch.zeros(1, 3, 16, 16))
