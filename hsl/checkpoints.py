@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hsl.errors import HslError
-from hsl.files import replacing
+from hsl.files import open_regular, replacing
+from hsl.tensors import SUM, checksum, parse_header, part, sound
 
 _DOWNLOAD = "fetch it anew"
 
@@ -35,11 +35,8 @@ def read(path: str | Path, mapped: bool = False) -> Any:
         HslError: no such file, a truncated one, one with code in it, or no checkpoint at all.
     """
     path = Path(path)
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise HslError(f"{path}: cannot be read ({error.strerror}); give another file") from error
+    with open_regular(path, "a checkpoint") as file:
+        head = file.read(64)
     if head[:1] == b"<":
         raise HslError(f"{path}: is a web page, not a checkpoint; {_DOWNLOAD} by its direct link")
     if head.startswith(b"version https://git-lfs"):
@@ -51,11 +48,7 @@ def read(path: str | Path, mapped: bool = False) -> Any:
         raise HslError(f"{path}: neither safetensors nor a PyTorch file; give a checkpoint")
     try:
         if is_zip:
-            names = zipfile.ZipFile(path).namelist()
-            if any(name.endswith("/constants.pkl") for name in names):
-                raise HslError(f"{path}: a TorchScript program; give a file of tensors")
-            if not any(name.endswith("/data.pkl") for name in names):
-                raise HslError(f"{path}: a zip archive, but no checkpoint; give a checkpoint")
+            _compare(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and is_zip)
     except pickle.UnpicklingError as error:
         found = re.search(r"GLOBAL (\S+)", str(error))
@@ -96,7 +89,8 @@ def state_dicts(held: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, 
 def write(
     path: str | Path, shapes: Mapping[str, tuple[int, ...]], tensors: Iterable[tuple[str, Tensor]]
 ) -> None:
-    """Write float32 tensors as safetensors one by one, so that they need not all be in memory.
+    """Write float32 tensors as safetensors one by one, so that they need not all be in memory; with
+    a checksum.
 
     Args:
         path: file to write; it appears whole or not at all.
@@ -106,27 +100,67 @@ def write(
     Raises:
         ValueError: tensors that are not as announced.
     """
-    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    longest = len(_header(shapes, 2**32 - 1))
+    longest += -longest % 8  # the format wants the data aligned
+    left, parts = list(shapes), []
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.seek(8 + longest)
+        for name, tensor in tensors:
+            if not left or name != left.pop(0) or tuple(tensor.shape) != tuple(shapes[name]):
+                raise ValueError(f"{name}: not the tensor that was announced")
+            values = tensor.float().contiguous()
+            file.write(values.numpy().astype("<f4", copy=False).tobytes())
+            parts.append(part(name, values))
+        if left:
+            raise ValueError(f"{left[0]}: announced, but not given")
+        file.seek(0)
+        text = _header(shapes, checksum({}, parts)).ljust(longest)
+        file.write(longest.to_bytes(8, "little") + text)
+
+
+def _header(shapes: Mapping[str, tuple[int, ...]], total: int) -> bytes:
+    """What begins a safetensors file of float32 tensors with a checksum."""
+    said = json.dumps({SUM: total})
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", "hsl": said}}
     end = 0
     for name, shape in shapes.items():
         begin, end = end, end + 4 * math.prod(shape)
         header[name] = {"dtype": "F32", "shape": list(shape), "data_offsets": [begin, end]}
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)  # the format wants the data aligned
-    left = list(shapes)
-    with replacing(path) as temporary, temporary.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        for name, tensor in tensors:
-            if not left or name != left.pop(0) or tuple(tensor.shape) != tuple(shapes[name]):
-                raise ValueError(f"{name}: not the tensor that was announced")
-            file.write(tensor.float().contiguous().numpy().astype("<f4", copy=False).tobytes())
-        if left:
-            raise ValueError(f"{left[0]}: announced, but not given")
+    return json.dumps(header).encode()
+
+
+def _compare(path: Path) -> None:
+    """Refuse a zip file that is no checkpoint, or whose parts are not those that were written:
+    torch itself does not compare their checksums.
+
+    Raises:
+        HslError: it is a program, or another archive.
+        zipfile.BadZipFile, ...: it is damaged.
+    """
+    with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        if any(part.filename.endswith("/constants.pkl") for part in parts):
+            raise HslError(f"{path}: a TorchScript program; give a file of tensors")
+        if not any(part.filename.endswith("/data.pkl") for part in parts):
+            raise HslError(f"{path}: a zip archive, but no checkpoint; give a checkpoint")
+        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+            raise HslError(f"{path}: compressed, which torch.save never does; save it anew")
+        if all(part.CRC == 0 for part in parts):  # torch was told to leave checksums out
+            return
+        for part in parts:
+            with archive.open(part) as file:
+                while file.read(1 << 20):  # compares the checksum at the end
+                    pass
 
 
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        with safe_open(path, framework="pt") as file:
+            said = (file.metadata() or {}).get("hsl")
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        if said is not None and not sound(parse_header(said), tensors):
+            raise ValueError("its values are not those that were written")
+        return tensors
     except (SafetensorError, OSError, ValueError) as error:
         raise HslError(
             f"{path}: not a whole safetensors file ({_line(error)}); {_DOWNLOAD}"

@@ -23,7 +23,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from hsl import resume
+from hsl import checkpoints, resume
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
 from hsl.callbacks.checkpoints import Checkpoints, FitLoop, WholeFiles
 from hsl.callbacks.common import run_folder
@@ -31,6 +31,7 @@ from hsl.cli import preflight
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.methods.base import Method
+from hsl.methods.checkpoint import about_of
 from hsl.options.arguments import given
 from hsl.options.parser import ConfigFile, Parser
 from hsl.options.reasons import reason
@@ -315,12 +316,13 @@ def _check_checkpoint(path: str | None) -> dict[str, Any]:
     """
     if path is None or path in ("last", "best", "hpc"):
         return {}
-    if not Path(path).is_file():
-        raise HslError(f"{path}: no such checkpoint")
+    found = checkpoints.read(path)
+    if not isinstance(found, dict):
+        raise HslError(f"{path}: no checkpoint of hsl's; give one of a run")
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler raises whatever the bytes lead it to
-        raise HslError(f"{path}: damaged, or no checkpoint of hsl's") from error
+        about_of(found)
+    except HslError as error:
+        raise HslError(f"{path}: {error}") from error
     return found
 
 

@@ -61,6 +61,12 @@ def broken(folder: Path, kind: str) -> Path:
     elif kind == "a zip of other things":
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("readme.txt", "no tensors")
+    elif kind == "compressed":
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, content in parts.items():
+                archive.writestr(name, content)
     elif kind == "a program":
         torch.jit.script(torch.nn.Linear(2, 2)).save(path)
     elif kind == "a whole module":
@@ -95,8 +101,9 @@ KINDS = {
     "a pointer": "git lfs pull",
     "empty": "neither",
     "text": "neither",
-    "missing": "No such file",
-    "a folder": "directory",
+    "missing": "no such file",
+    "a folder": "is a folder",
+    "compressed": "compressed",
 }
 
 
@@ -113,6 +120,31 @@ def test_other_files_are_refused_in_one_line(
     text = str(error.value)
     assert "\n" not in text and str(path) in text and KINDS[kind] in text, text
     assert not (tmp_path / "harm").exists()
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    with pytest.raises(HslError, match="is a named pipe; want a checkpoint"):
+        checkpoints.read(tmp_path / "pipe.ckpt")
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_flipped_bit_in_a_zip_is_refused(mapped: bool, tmp_path: Path) -> None:
+    path, values = tmp_path / "file.ckpt", torch.arange(1000.0)
+    torch.save({"a": values}, path)
+    whole = path.read_bytes()
+    begin = whole.index(values.numpy().tobytes())
+    for i in (begin, begin + 1999, begin + 3999):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 0x20]) + whole[i + 1 :])
+        with pytest.raises(HslError, match=r"file.ckpt: damaged or truncated \(Bad CRC-32"):
+            checkpoints.read(path, mapped)
+
+
+def test_a_zip_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    torch.save(TENSORS, tmp_path / "file.ckpt")
+    torch.serialization.set_crc32_options(True)
+    assert torch.equal(checkpoints.read(tmp_path / "file.ckpt")["a"], TENSORS["a"])
 
 
 def test_state_dicts_are_found_wherever_they_are() -> None:
@@ -132,6 +164,17 @@ def test_written_one_by_one(tmp_path: Path, announce) -> None:
     held = load_file(path)
     assert list(held) == list(TENSORS) and held["a"].dtype == torch.float32
     assert all(torch.equal(held[key], TENSORS[key]) for key in TENSORS)
+
+
+def test_a_flipped_bit_in_what_was_written_is_refused(tmp_path: Path, announce) -> None:
+    path = tmp_path / "file.safetensors"
+    checkpoints.write(path, announce(), TENSORS.items())
+    whole = path.read_bytes()
+    assert torch.equal(checkpoints.read(path)["a"], TENSORS["a"])
+    for i in range(len(whole) - 4 * 7, len(whole)):
+        path.write_bytes(whole[:i] + bytes([whole[i] ^ 1]) + whole[i + 1 :])
+        with pytest.raises(HslError, match="not those that were written"):
+            checkpoints.read(path)
 
 
 @pytest.mark.parametrize("fault", ["fewer", "other order", "other shape"])

@@ -289,7 +289,7 @@ def test_what_cannot_be_resumed(place: Place, alone: Path, capsys) -> None:
     assert "was 4, is 6" in refused(place, [*changed, "--resume"], capsys)
     shutil.move(place.root / "checkpoints", unfinished / "checkpoints")
     (unfinished / "checkpoints" / "last.ckpt").write_bytes(b"junk")
-    assert "damaged" in refused(place, arguments, capsys)
+    assert "last.ckpt: neither" in refused(place, arguments, capsys)
     (unfinished / "config.yaml").write_text("{")
     assert "config.yaml" in refused(place, arguments, capsys)
 

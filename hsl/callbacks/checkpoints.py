@@ -14,6 +14,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
+from hsl import checkpoints
 from hsl.callbacks.common import method_of, run_folder
 from hsl.data.items import DataModule, Order
 from hsl.errors import HslError
@@ -164,6 +165,15 @@ class WholeFiles(TorchCheckpointIO):
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
+
+    def load_checkpoint(self, path: Any, *_: Any, **__: Any) -> dict[str, Any]:
+        """Read a checkpoint as any other file: nothing in it is run, and checksums are compared.
+
+        Raises:
+            HslError: no such file, or a damaged one.
+        """
+        found: dict[str, Any] = checkpoints.read(path)
+        return found
 
 
 def _prepare(trainer: L.Trainer, method: Method, first: int) -> None:

@@ -12,6 +12,7 @@ from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 from hsl.injection import SHARES
+from hsl.methods.checkpoint import about_of
 from hsl.options.checks import require
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
 from hsl.schema import LAST_T, optional, timestep, whole
@@ -273,11 +274,11 @@ class Method(L.LightningModule):
         """Take up strengths, and t_edit, t_start and t_boost where they are not given.
 
         Raises:
-            HslError: the checkpoint was made with another backbone, lacks a direction, or has
-                another kind of it.
+            HslError: the checkpoint is damaged, was made with another backbone, lacks a direction,
+                or has another kind of it.
         """
-        about = checkpoint.get("hsl", {})
-        if about.get("backbone_hash") != self.backbone.hash:
+        about = about_of(checkpoint)
+        if about["backbone_hash"] != self.backbone.hash:
             raise HslError(f"this checkpoint was not made with backbone {self.backbone.name}")
         for name, config in about.get("directions", {}).items():
             self._take_shape(name, config)

@@ -23,6 +23,7 @@ from hsl.encoders.roles import fingerprint
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
 from hsl.methods.base import Method, require_suited
+from hsl.methods.checkpoint import about_of
 from hsl.methods.features import Blocks, Sample
 from hsl.process import Edit, invert
 from hsl.solvers import SVM, Figures, Solution, Solver, combine, figures, gram
@@ -391,10 +392,10 @@ class Linear(Method):
             HslError: as of every method; another method's checkpoint, or no hyperplanes at t.
         """
         super().on_load_checkpoint(checkpoint)
-        about = checkpoint["hsl"]
-        configs = about.get("directions", {})
+        configs = checkpoint["hsl"].get("directions", {})
         if not configs or any(config["kind"] != Boundary.kind for config in configs.values()):
             raise HslError("this checkpoint holds no boundaries: give one of a linear method")
+        about = about_of(checkpoint, ["grid", "t", "data_hash"])
         made = {name: build(config) for name, config in configs.items()}
         self.directions = nn.ModuleDict(made).to(self.device)
         self.wanted, self.data_hash = list(made), about["data_hash"]

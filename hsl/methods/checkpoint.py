@@ -1,0 +1,69 @@
+"""What a checkpoint says of a method's directions, checked before anything is made by it."""
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from hsl.directions import require_fit
+from hsl.errors import HslError
+from hsl.schema import (
+    LAST_T,
+    Rule,
+    anything,
+    check,
+    grid,
+    listed,
+    number,
+    optional,
+    table,
+    text,
+    timestep,
+    whole,
+)
+
+RULES: dict[str, Rule] = {
+    "backbone_hash": text(),
+    "directions": table(anything()),  # `require_fit` checks each
+    "steps": whole(1, LAST_T),
+    "t_edit": optional(timestep),
+    "t_edits": table(timestep),
+    "t_start": optional(timestep),
+    "t_boost": optional(timestep),
+    "strengths": table(number(-1e6, 1e6)),
+    "grid": grid,
+    "t": optional(timestep),
+    "data_hash": optional(text()),
+    "seen": listed(whole()),
+}
+_ALWAYS = ("backbone_hash", "t_edit", "t_boost", "t_start", "strengths")
+
+
+def about_of(checkpoint: Mapping[str, Any], required: Collection[str] = ()) -> dict[str, Any]:
+    """What a checkpoint says of its directions, whose tensors fit their configurations.
+
+    Args:
+        checkpoint: what the file holds.
+        required: names that must be there, besides those of all methods.
+
+    Raises:
+        HslError: it was not saved by hsl, or is damaged.
+    """
+    state = checkpoint.get("state_dict")
+    if not isinstance(state, dict) or not all(isinstance(k, str) for k in state):
+        raise HslError("no checkpoint of hsl's: it has no state_dict; give one of a run")
+    try:
+        about = check(checkpoint.get("hsl"), RULES, [*_ALWAYS, *required])
+        for name, config in about.get("directions", {}).items():
+            prefix = f"directions.{name}."
+            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            if strange := [k for k, v in own.items() if not isinstance(v, Tensor)]:
+                raise ValueError(f"{prefix}{strange[0]} is no tensor")
+            check(config, {"kind": text()}, ["kind"])
+            if own:  # without any it is found to be missing where it is wanted
+                require_fit(config, own)
+    except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+        said = f"no checkpoint of hsl's, or a damaged one ({reason}); give another"
+        raise HslError(said) from error
+    return about
