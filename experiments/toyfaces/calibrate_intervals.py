@@ -26,22 +26,23 @@ T_EDIT, T_BOOST = 538, 167
 
 
 def at(curve: Mapping[int, float], t: int) -> float:
-    """A curve's value at ``t``, between two of its timesteps in proportion, to two digits."""
+    """A curve's value at ``t``, between two of its timesteps in proportion, to three digits."""
     below, above = max(s for s in curve if s <= t), min(s for s in curve if s > t)
     share = (t - below) / (above - below)
-    return float(f"{(1 - share) * curve[below] + share * curve[above]:.2g}")
+    return float(f"{(1 - share) * curve[below] + share * curve[above]:.3g}")
 
 
 @torch.no_grad()
 def main() -> None:
     """Measure, write the thresholds into the network's file, and the card's section."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--faces", type=int, default=64)
+    parser.add_argument("--faces", type=int, default=192)
     parser.add_argument("--network", default="toyfaces/guide")
     args = parser.parse_args()
     backbone, distance = load("toyfaces"), PerceptualDistance.load(args.network)
     faces, grid = ToyFaces("train", args.faces).images, backbone.schedule.grid(40)
-    curves = measure(backbone, grid, faces, distance).mean
+    walked = [t for t in grid if t <= T_EDIT] + [min(t for t in grid if t > T_EDIT)]
+    curves = measure(backbone, walked, faces, distance).mean
     thresholds = {"edit": at(curves.p, T_EDIT), "boost": at(curves.x, T_BOOST)}
     path = locate(args.network, KIND)
     config, _ = read(path, KIND)
