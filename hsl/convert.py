@@ -18,6 +18,7 @@ from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
 from hsl.data.images import load_image
 from hsl.errors import HslError
+from hsl.files import require_file
 from hsl.options.arguments import given
 from hsl.report import print_table, write_json
 
@@ -174,6 +175,7 @@ def run(options: argparse.Namespace) -> None:
     source, out = Path(options.original), Path(options.out)
     if source.is_dir():
         raise HslError(f"{source}: is a folder; want an original file (hsl loads folders as is)")
+    require_file(source, "an original checkpoint")
     original = understand(source, options.preset, told, options.part, mapped=True)
     original.about["sha256"] = _sha256(source)
     convert(original, out, options.name or out.name, options.check)

@@ -21,7 +21,7 @@ from matplotlib.ticker import LogLocator
 from torch import Tensor
 
 from hsl import commands, intervals, profile
-from hsl.backbones import Backbone, load
+from hsl.backbones import Backbone, devices, load
 from hsl.callbacks.common import in_pieces
 from hsl.data.items import DataModule, collate
 from hsl.data.options import data_module, paths_of
@@ -160,7 +160,7 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
     printed is the folder."""
     if Path(options.name).name != options.name:
         raise HslError(f"--name {options.name}: want a name; --out is for the folder")
-    if not options.cosine > 0:
+    if not 0 < options.cosine < math.inf:
         raise HslError(f"--cosine {options.cosine}: want a positive number")
     if options.tables and rest:
         raise HslError(f"{rest[0]}: unknown, or not needed with --tables")
@@ -205,20 +205,20 @@ def _thresholds(options: argparse.Namespace, own: Thresholds | None) -> Threshol
     if edit is None or boost is None:
         raise HslError(f"--distance {options.distance} has no thresholds of its own: give "
                        "--edit-threshold and --boost-threshold")  # fmt: skip
+    for name, value in (("edit", edit), ("boost", boost)):
+        if not 0 < value < math.inf:
+            raise HslError(f"--{name}-threshold {value}: want a positive number")
     return Thresholds(edit, boost)
 
 
 def _backbone(options: argparse.Namespace) -> tuple[Backbone, list[int]]:
     """The backbone on its device, and the timesteps."""
     backbone = load(options.backbone)
+    devices.move(backbone, options.device)
     try:
-        backbone.to(options.device)
         grid = backbone.schedule.grid(options.steps)
     except ValueError as error:
         raise HslError(f"--steps: {error}") from error
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
-        reason = str(error).partition("\n")[0]
-        raise HslError(f"--device {options.device}: cannot be used ({reason})") from error
     return backbone, grid
 
 

@@ -315,6 +315,7 @@ def test_a_replay_stands_alone(place: Place, tmp_path: Path, capsys) -> None:
         "made with backbone": ["--backbone", other],
         "is a file": ["--out", record],
         "--device nowhere": ["--device", "nowhere"],
+        "--device meta": ["--device", "meta"],
     }
     for message, more in refused.items():
         given = ["--backbone", place.backbone, "--device", "cpu", "--out", tmp_path / "out"]

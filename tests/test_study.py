@@ -3,6 +3,7 @@ the job that writes a perceptual profile."""
 
 import csv
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -271,6 +272,10 @@ def test_a_profile_that_crosses_nothing_keeps_its_tables(folder, tmp_path, capsy
         ({"images": 13}, "there are 12 training images"),
         ({"name": "a/b"}, "--name a/b"),
         ({"edit-threshold": "low"}, "invalid float value"),
+        ({"edit-threshold": -5}, "--edit-threshold -5.0: want a positive number"),
+        ({"boost-threshold": "inf"}, "--boost-threshold inf: want a positive number"),
+        ({"cosine": "inf"}, "--cosine inf: want"),
+        ({"device": "meta"}, "--device meta: cannot be used"),
         ({"backbone": "absent/model"}, "absent/model"),
         ({"tv": 1}, "tv"),
     ],
@@ -293,3 +298,32 @@ def test_a_file_in_the_place_of_the_folder(folder: str, tmp_path: Path, capsys) 
     (tmp_path / "file").touch()
     assert main(arguments(folder, tmp_path / "file")) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("verb", ["latents", "profile"])
+def test_what_others_wrote_is_not_replaced(folder: str, tmp_path: Path, capsys, verb: str) -> None:
+    """Nor what is read, whatever the options say."""
+    out = tmp_path / "out"
+    make = arguments if verb == "latents" else profiled
+    names = ["latents.csv", "latents.png"]
+    if verb == "profile":
+        names = ["profile_LPIPS_distance_x.tsv", "profile.png"]
+    for name in names:
+        out.mkdir(exist_ok=True)
+        (out / name).write_text("mine")
+        assert main(make(folder, out)) == 2
+        assert f"{name}: is there already" in capsys.readouterr().err
+        assert [p.name for p in out.iterdir()] == [name]
+        assert main([*make(folder, out), "--overwrite"]) == 0
+        assert (out / name).read_bytes() != b"mine"
+        assert main(make(folder, out)) == 0  # they are hsl's own by now
+        shutil.rmtree(out)
+
+
+def test_the_table_that_is_read_is_not_replaced(folder: str, tmp_path: Path, capsys) -> None:
+    text = "space,t,balanced_accuracy\nx,999,0.9\n"
+    (tmp_path / "latents.csv").write_text(text)
+    given = arguments(folder, tmp_path, accuracy=tmp_path / "latents.csv")
+    assert main([*given, "--overwrite"]) == 2
+    assert "latents.csv: is read by this job" in capsys.readouterr().err
+    assert (tmp_path / "latents.csv").read_text() == text

@@ -226,4 +226,5 @@ class Boundary(Direction):
 def _along(v: Tensor, normal: Tensor) -> Tensor:
     """<v, normal> of ``v [B, ...]``, ``[B]``: summed in float64, since in float32 the rounding of
     some thousand products shows in distances of some hundred."""
-    return v.flatten(1).double() @ normal.to(v.device).flatten().double()
+    precise = torch.float32 if v.device.type == "mps" else torch.float64  # which Metal lacks
+    return v.flatten(1).to(precise) @ normal.to(v.device).flatten().to(precise)

@@ -1,5 +1,6 @@
 """t_edit and t_boost from a perceptual profile (Kwon et al. 2023, section 3.3)."""
 
+import math
 from pathlib import Path
 
 from hsl import intervals
@@ -23,7 +24,7 @@ def thresholds(domain: str | None, edit: float | None, boost: float | None) -> T
     plain = PAPER if guide is None or guide.thresholds is None else guide.thresholds
     found = Thresholds(*(p if v is None else v for v, p in zip((edit, boost), plain, strict=True)))
     for name, value in found._asdict().items():
-        if not value > 0:
+        if not 0 < value < math.inf:
             raise HslError(f"--{name}-threshold {value}: want a positive number")
     return found
 

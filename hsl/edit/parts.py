@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hsl.assets import asset
-from hsl.backbones import Backbone, Speed, load
+from hsl.backbones import Backbone, Speed, devices, load
 from hsl.directions import Direction
 from hsl.errors import HslError
 
@@ -97,9 +97,5 @@ def move(backbone: Backbone, device: str, speed: Sequence[str] = ()) -> None:
     Raises:
         HslError: there is no such device, or nothing to compile with.
     """
-    try:
-        backbone.to(device)
-    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
-        reason = str(error).partition("\n")[0]
-        raise HslError(f"--device {device}: cannot be used ({reason})") from error
+    devices.move(backbone, device)
     backbone.run_with(Speed(**dict.fromkeys(speed, True)))

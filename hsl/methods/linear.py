@@ -178,7 +178,7 @@ class Linear(Method):
             raise HslError(f"no labels for {', '.join(unknown) or 'anything'} in these data; "
                            f"there are: {', '.join(known) or 'none'}")  # fmt: skip
         for name in names:
-            if hasattr(nn.ModuleDict(), name) or set(name) & set("./"):
+            if not name or hasattr(nn.ModuleDict(), name) or set(name) & set("./"):
                 raise HslError(f"{name!r} cannot be the name of a direction: rename the attribute")
         return names
 

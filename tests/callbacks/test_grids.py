@@ -41,6 +41,20 @@ def test_several_directions(folder: str, tmp_path: Path) -> None:
     assert with_truth > without  # no true counterfactual of a zebra
 
 
+def test_directions_by_any_name(folder: str, tmp_path: Path, monkeypatch) -> None:
+    """What a label may be called, as a title, on the bar and as a name of a file."""
+    monkeypatch.setenv("HSL_PROGRESS", "1")
+    method = asyrp(folder)
+    names = ["$x_$", "a/b", "nul\x00", "[/red]", "long" * 80]
+    for name in names:
+        method.directions[name] = ImplicitFunction.for_backbone(method.backbone)
+    names.append("Smiling")
+    trainer(tmp_path / "run", Grids(images=1, factors=(1.0,))).test(method, faces(2), verbose=False)
+    written = [p.relative_to(tmp_path).as_posix() for p in tmp_path.rglob("*.png")]
+    assert len(written) == len(names) and "run/grid_$x_$.png" in written
+    assert all(name.startswith("run/grid_") for name in written)
+
+
 def test_the_columns_are_what_they_say(folder: str, tmp_path: Path, monkeypatch) -> None:
     drawn = {}
 

@@ -173,6 +173,10 @@ def test_the_heat_map() -> None:
     assert [text.get_text() for text in x.texts] == [".90", ".60", ".50", ".70", ".60", ".30"]
     assert [text.get_text() for text in h.texts][:3] == ["1.0", ".80", ".50"]
     assert x.patches[0].get_x() == 0.5 and not heat_map(found, NAMES, None).axes[0].patches
+    odd = ["$5 and $6", r"$\frac{", "a\x00b"]
+    labels = heat_map(found, odd, None).axes[0].get_yticklabels()
+    drawn = [label._preprocess_math(label.get_text()) for label in labels]
+    assert drawn == [("$5 and $6", False), (r"$\frac{", False), (r"a\x00b", False)]
     gaps: dict[tuple[str, int], Figures] = {k: v for k, v in found.items() if k[0] == "h"}
     assert len(heat_map(gaps, NAMES, 599).axes) == 2  # one panel and the colours
 

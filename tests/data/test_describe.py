@@ -99,6 +99,44 @@ def test_images_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert sorted(p.name for p in out.iterdir()) == ["sheet.png"]
 
 
+def test_labels_by_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ["cost $5", "$x$", r"$\frac{", "[/red]", "bell\x07", "turned\u202e", "long" * 300]
+    for i in range(30):
+        save(tmp_path / "images" / f"{i}.png", i)
+    rows = [["image", *names], *([str(i), *(str(i >> j & 1) for j in range(7))] for i in range(30))]
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    given = ["describe", "--config", str(CONFIGS / "data" / "folder.yaml")]
+    given += [f"--data.init_args.source={tmp_path / 'images'}", "--data.init_args.size=16"]
+    given += [f"--data.init_args.labels={tmp_path / 'labels.csv'}"]
+    out = tmp_path / "out"
+    assert main([*given, f"--out={out}"]) == 0
+    printed = capsys.readouterr().out
+    assert "cost $5" in printed and "[/red]" in printed and not set(printed) & {"\x07", "\u202e"}
+    for name in ("labels.png", "sheet.png"):
+        with Image.open(out / name) as image:
+            assert image.info["Software"] == "hsl" and max(image.size) < 4000
+    table = list(csv.DictReader((out / "labels.csv").open()))
+    assert [row["label"] for row in table] == names
+    assert main([*given, f"--out={out}"]) == 0  # over its own
+    # never over the table that it reads, nor among the images, nor over what it did not write
+    before = (tmp_path / "labels.csv").read_bytes()
+    capsys.readouterr()
+    for more, said in (
+        ([f"--out={tmp_path}"], "labels.csv: is read by this job"),
+        ([f"--out={tmp_path}", "--overwrite"], "labels.csv: is read by this job"),
+        ([f"--out={tmp_path / 'images'}", "--overwrite"], "is the folder of the images"),
+    ):
+        assert main([*given, *more]) == 2
+        err = capsys.readouterr().err
+        assert said in err and err.count("\n") == 1
+    assert (tmp_path / "labels.csv").read_bytes() == before
+    save(tmp_path / "mine" / "sheet.png", 1)
+    assert main([*given, f"--out={tmp_path / 'mine'}"]) == 2
+    assert "sheet.png: is there already" in capsys.readouterr().err
+    assert main([*given, f"--out={tmp_path / 'mine'}", "--overwrite"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

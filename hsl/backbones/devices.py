@@ -1,0 +1,21 @@
+"""Where a backbone computes."""
+
+import torch
+
+from hsl.backbones.unet import Backbone
+from hsl.errors import HslError
+
+
+def move(backbone: Backbone, device: str) -> None:
+    """Bring a backbone to the device that ``--device`` names.
+
+    Raises:
+        HslError: there is no such device here, or none that holds values.
+    """
+    try:
+        if torch.device(device).type == "meta":
+            raise RuntimeError("it holds no values")
+        backbone.to(device)
+    except (RuntimeError, AssertionError) as error:  # the latter where torch has no CUDA
+        reason = str(error).partition("\n")[0]
+        raise HslError(f"--device {device}: cannot be used ({reason})") from error
