@@ -18,7 +18,7 @@ from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
 from hsl.data.images import load_image
 from hsl.errors import HslError
-from hsl.files import require_file
+from hsl.files import require_file, require_writable_folder
 from hsl.options.arguments import given
 from hsl.report import print_table, write_json
 
@@ -43,10 +43,10 @@ def convert(original: Original, out: Path, name: str, image: Path | None = None)
             it is too large.
 
     Raises:
-        HslError: ``out`` exists, or the check fails.
+        HslError: ``out`` exists or cannot be written, values are NaN or infinite, or the check
+            fails.
     """
-    if out.exists() or out.is_symlink():
-        raise HslError(f"{out}: exists already; remove it, or give another folder")
+    _require_free(out)
     there = next(parent for parent in out.absolute().parents if parent.exists())
     with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=there) as temporary:
         folder = Path(temporary) / "model"
@@ -76,6 +76,13 @@ def verify(backbone: Backbone, image: Path) -> Check:
             "damaged or untrained file, or an image unlike those it was trained on"
         )
     return outcome
+
+
+def _require_free(out: Path) -> None:
+    """Refuse a folder that is there, or cannot be made."""
+    if out.exists() or out.is_symlink():
+        raise HslError(f"{out}: exists already; remove it, or give another folder")
+    require_writable_folder(out)
 
 
 def _write(original: Original, folder: Path, name: str) -> None:
@@ -164,6 +171,8 @@ def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> arg
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for; the last line printed is the folder's path."""
     told = Unstated(**{k: getattr(options, k) for k in vars(Unstated())})
+    if options.check is not None:
+        require_file(options.check, "an image to check with")
     if options.original is None:
         raise HslError("say what to convert: python -m hsl.convert ORIGINAL OUT")
     if options.out is None:
@@ -176,6 +185,7 @@ def run(options: argparse.Namespace) -> None:
     if source.is_dir():
         raise HslError(f"{source}: is a folder; want an original file (hsl loads folders as is)")
     require_file(source, "an original checkpoint")
+    _require_free(out)  # before the work
     original = understand(source, options.preset, told, options.part, mapped=True)
     original.about["sha256"] = _sha256(source)
     convert(original, out, options.name or out.name, options.check)
@@ -185,7 +195,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
+    with require_file(path, "a checkpoint").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -141,6 +141,10 @@ def test_the_folder_is_a_diffusers_pipeline(tmp_path: Path) -> None:
         (["file.pt", "dangling", *FACTS], "exists already"),
         (["gray.pt", "out", *FACTS, "--check", "face.png"], "takes 1 channels"),
         ([], "say what to convert"),
+        (["pipe", "out", *FACTS], "pipe: is a named pipe"),
+        (["file.pt", "out", *FACTS, "--check", "pipe"], "pipe: is a named pipe"),
+        (["file.pt", "file.pt/out", *FACTS], "file.pt is a file, not a folder"),
+        (["file.pt", "o" * 256, *FACTS], "name is too long"),
         (["toyfaces", "--qkv", "new", "--check", "noise.png"], "is a folder"),
         (["file.pt", *FACTS, "--part", "ema", "--check", "face.png"], "no U-Net at 'ema'"),
         (["toyfaces", "--check", "noise.png"], "its eps error is"),
@@ -164,6 +168,7 @@ def test_refusals_are_one_line_and_write_nothing(
     labelled = ADM(32, (1, 2), 1, [8], 16, False, False, True, heads=1, num_classes=3)
     torch.save(labelled.state_dict(), tmp_path / "labels.pt")
     (tmp_path / "there").mkdir()
+    os.mkfifo(tmp_path / "pipe")
     (tmp_path / "dangling").symlink_to("nowhere")
     save_image("face.png", torch.linspace(-1, 1, 16).expand(3, 16, 16))
     save_image("noise.png", torch.rand(3, 32, 32) * 2 - 1)

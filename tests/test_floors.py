@@ -13,7 +13,7 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 #: these have rows. A new module or package directly under hsl/ goes in here.
 ROWS = (
     (1, "errors types signals names"),
-    (1, "files schema"),
+    (1, "files schema hub"),
     (1, "options"),
     (1, "commands schedule assets report progress precision tensors confidence pictures"),
     (1, "store checkpoints ranks resume outputs"),

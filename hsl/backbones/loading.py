@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import UNet2DModel
-from huggingface_hub import snapshot_download
 from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.assets import asset
@@ -20,6 +19,8 @@ from hsl.backbones.presets import SOURCES
 from hsl.backbones.unet import Backbone, Tap
 from hsl.backbones.weights import has_safetensors, weights
 from hsl.errors import HslError
+from hsl.files import require_file
+from hsl.hub import snapshot
 
 BUNDLED = {"toyfaces": "toyfaces/ddpm"}
 #: What names of files end in, and those of models on the Hub (``owner/model-v1.5``) do not.
@@ -135,9 +136,12 @@ def _locate(name: str) -> Path:
             return path
         raise HslError(f"{name}: put {source.file} ({source.about}) from {source.url} at {path}, "
                        "or give its path")  # fmt: skip
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+    except RuntimeError as error:
+        raise HslError(f"{name}: has no home folder ({error}); give the whole path") from error
     if path.exists():
-        return path
+        return path if path.is_dir() else require_file(path, "a folder or a checkpoint")
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix in _FILES:
         known = ", ".join([*BUNDLED, *SOURCES])
         raise HslError(f"{name}: no such file or folder; want one, a Hub id (owner/name), or one "
@@ -146,19 +150,10 @@ def _locate(name: str) -> Path:
 
 
 def _download(hub: str) -> Path:
-    try:
-        folder = Path(snapshot_download(hub, allow_patterns=["*.json", "*.safetensors"]))
-        rooms = {config.parent for config in folder.rglob("config.json")}
-        if not rooms or not all(has_safetensors(room) for room in rooms):
-            folder = Path(
-                snapshot_download(hub, allow_patterns=["*.json", "*diffusion_pytorch_model*.bin"])
-            )
-    except Exception as error:  # the Hub's client raises its own, requests' and OS errors
-        reason = type(error).__name__
-        raise HslError(
-            f"{hub}: no such folder here, and the Hub could not be reached or has no such "
-            f"model ({reason}); check the name and the network, or give a local folder"
-        ) from error
+    folder = snapshot(hub, "*.json", "*.safetensors")
+    rooms = {config.parent for config in folder.rglob("config.json")}
+    if not rooms or not all(has_safetensors(room) for room in rooms):
+        folder = snapshot(hub, "*.json", "*diffusion_pytorch_model*.bin")
     return folder
 
 

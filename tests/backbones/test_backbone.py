@@ -181,6 +181,7 @@ def test_damaged_folders_are_refused_in_one_line(folder: Path, how: str) -> None
     assert "\n" not in str(error.value)
 
 
+STEM = "diffusion_pytorch_model"
 CONFIG, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
 
 
@@ -243,9 +244,37 @@ def test_hub_ids_may_have_dots() -> None:
         load("owner/model-v1.5")
 
 
+def test_pytorch_files_are_fetched_where_safetensors_are_not(
+    folder: Path, tmp_path: Path, monkeypatch
+) -> None:
+    """Of any network of the model: folders may have one kind for the U-Net and another beside."""
+    want = load(str(folder)).hash
+    backbone().unet.save_pretrained(tmp_path / "bin", safe_serialization=False)
+    weights = f"{STEM}.bin"
+
+    def snapshot(name: str, *patterns: str) -> Path:
+        if any(pattern.endswith(".bin") for pattern in patterns):
+            shutil.copy(tmp_path / "bin" / weights, folder / "unet" / weights)
+        return folder
+
+    monkeypatch.setattr("hsl.backbones.loading.snapshot", snapshot)
+    assert load("owner/model").hash == want
+    assert not (folder / "unet" / weights).exists()
+    (folder / "unet" / f"{STEM}.safetensors").unlink()
+    (folder / "vae").mkdir()
+    save_file({}, folder / "vae" / f"{STEM}.safetensors")
+    assert load("owner/model").hash == want
+
+
 @pytest.mark.parametrize(
     "name",
-    ["nowhere", "./nowhere/at/all", "google/ddpm-ema-celebahq-256", "folder/file.pt"],
+    [
+        "nowhere",
+        "~nobody-of-this-name/model",
+        "./nowhere/at/all",
+        "google/ddpm-ema-celebahq-256",
+        "folder/file.pt",
+    ],
 )
 def test_names_that_cannot_be_had(name: str) -> None:
     with pytest.raises(HslError) as error:
