@@ -80,9 +80,9 @@ def verify(backbone: Backbone, image: Path) -> Check:
 
 def _require_free(out: Path) -> None:
     """Refuse a folder that is there, or cannot be made."""
+    require_writable_folder(out)
     if out.exists() or out.is_symlink():
         raise HslError(f"{out}: exists already; remove it, or give another folder")
-    require_writable_folder(out)
 
 
 def _write(original: Original, folder: Path, name: str) -> None:

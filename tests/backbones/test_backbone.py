@@ -268,14 +268,9 @@ def test_pytorch_files_are_fetched_where_safetensors_are_not(
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "nowhere",
-        "~nobody-of-this-name/model",
-        "./nowhere/at/all",
-        "google/ddpm-ema-celebahq-256",
-        "folder/file.pt",
-    ],
-)
+    ["nowhere", "~nobody-of-this-name/model", "./nowhere/at/all", "google/ddpm-ema-celebahq-256",
+     "folder/file.pt"],
+)  # fmt: skip
 def test_names_that_cannot_be_had(name: str) -> None:
     with pytest.raises(HslError) as error:
         load(name)
