@@ -64,6 +64,6 @@ def test_what_it_does_not_have(fake: Hub) -> None:
 
 
 def test_what_cannot_be_kept(fake: Hub) -> None:
-    fake.keeps = OSError(errno.ENOSPC, "No space left on device", "/home/me/.cache")
-    with pytest.raises(HslError, match=r"kept at /home/me/.cache \(No space left.*HF_HOME"):
+    fake.keeps = OSError(errno.ENOSPC, "No space left on device", "/there/.cache")
+    with pytest.raises(HslError, match=r"kept at /there/.cache \(No space left.*HF_HOME"):
         hub.snapshot("owner/model", "*.json")
