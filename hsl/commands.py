@@ -8,8 +8,11 @@ from argparse import ArgumentError
 from collections.abc import Callable
 
 from hsl.errors import HslError
-from hsl.names import visible
+from hsl.names import shortened, visible
 from hsl.signals import Stopped, stoppable
+
+#: Characters of a line: what is longer repeats what the user gave.
+LONGEST = 1000
 
 
 def run(
@@ -48,8 +51,12 @@ def run(
 
 
 def mendable(error: Exception) -> str | None:
-    """What is wrong, if a user can mend it: bad input, options, what the system refuses."""
-    return str(error) if isinstance(error, HslError | ArgumentError | OSError) else None
+    """What is wrong, in one line, if a user can mend it: bad input, options, what the system
+    refuses."""
+    if not isinstance(error, HslError | ArgumentError | OSError):
+        return None
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return shortened(lines[0], LONGEST) if lines else type(error).__name__
 
 
 def _print_what_can_be_printed() -> None:

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsl.backbones import Backbone
+from hsl.errors import HslError
 from hsl.intervals import CurveMeans, Curves, read_tsv, write_tsv
 from hsl.pictures import caption
 from hsl.process import invert, predicted_x_0
@@ -158,9 +159,13 @@ def read_tables(prefix: str | Path) -> Profile:
     """Tables that `write_tables` wrote, or released ones.
 
     Raises:
-        HslError: one is missing, or of another form.
+        HslError: one is missing, or of another form, or they have not the same timesteps.
     """
-    p, x, p_std, x_std = (read_tsv(path) for path in table_paths(prefix))
+    paths = table_paths(prefix)
+    p, x, p_std, x_std = (read_tsv(path) for path in paths)
+    for wanted, found, path in ((x, p, paths[0]), (p, p_std, paths[2]), (x, x_std, paths[3])):
+        if lacking := sorted(wanted.keys() - found.keys()):
+            raise HslError(f"{path}: no row for t = {lacking[0]}, which the other tables have")
     return Profile(Curves(p, x), Curves(p_std, x_std))
 
 

@@ -89,7 +89,9 @@ def test_in_another_thread_nothing_changes() -> None:
 @pytest.mark.parametrize(
     ("error", "line"),
     [(HslError("a: wrong"), "hsl.x: a: wrong\n"), (FileNotFoundError(2, "none", "b"), None),
-     (argparse.ArgumentError(None, "no option"), "hsl.x: no option\n")],
+     (argparse.ArgumentError(None, "no option"), "hsl.x: no option\n"),
+     (HslError("a: wrong\nand more"), "hsl.x: a: wrong\n"), (HslError(""), "hsl.x: HslError\n"),
+     (HslError("a" * 5000), f"hsl.x: {'a' * 999}…\n")],
 )  # fmt: skip
 def test_what_can_be_mended_is_one_line(error: Exception, line: str | None, capsys) -> None:
     def work() -> None:

@@ -108,6 +108,13 @@ def test_tables_come_back(tmp_path: Path) -> None:
     assert {p.name.removeprefix("celeba_LPIPS_distance_") for p in paths} == {
         "x.tsv", "x_std.tsv", "x0_t.tsv", "x0_t_std.tsv"
     }  # fmt: skip
+    for path, t in ((paths[0], "800"), (paths[2], "400")):
+        text = path.read_text()
+        rows = [row for row in text.splitlines(keepends=True) if row.split()[0] != t]
+        path.write_text("".join(rows))
+        with pytest.raises(HslError, match=f"no row for t = {t}, which the other tables have"):
+            read_tables(tmp_path / "new" / "celeba")
+        path.write_text(text)
     paths[-1].unlink()
     with pytest.raises(HslError, match=r"celeba_LPIPS_distance_x_std\.tsv: no such table"):
         read_tables(tmp_path / "new" / "celeba")

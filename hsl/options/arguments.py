@@ -10,11 +10,14 @@ def given(arguments: Sequence[str] | None) -> list[str]:
     """The arguments of a command; None: those of this process.
 
     Raises:
-        HslError: one of them is empty, as it is where a shell's variable is not set.
+        HslError: one of them is empty, as it is where a shell's variable is not set; or an
+            option's value is ``--``, of which argparse makes no value.
     """
     found = sys.argv[1:] if arguments is None else list(arguments)
     for before, argument in zip(["", *found], found, strict=False):
         option, equals, value = argument.partition("=")
+        if option.startswith("-") and value == "--":
+            raise HslError(f"{option}: -- is no value; give another, or leave it out")
         if not argument.strip():
             option = before.partition("=")[0] if before.startswith("-") else "an argument"
         elif not (option.startswith("-") and equals and not value.strip()):

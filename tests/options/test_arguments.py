@@ -34,6 +34,13 @@ def test_an_empty_one_is_named(arguments: list[str], named: str) -> None:
         given(arguments)
 
 
+def test_two_dashes_are_no_value() -> None:
+    """Of which argparse makes an empty list."""
+    with pytest.raises(HslError, match=r"^--cosine: -- is no value"):
+        given(["profile", "--cosine=--"])
+    assert given(["--", "a"]) == ["--", "a"]
+
+
 COMMANDS = {
     "train": (train.main, ["fit", "--name", ""]),
     "train =": (train.main, ["fit", "--data.init_args.source="]),
