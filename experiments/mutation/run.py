@@ -1,14 +1,16 @@
 """Do the tests notice when the code is changed? (No part of CI.)
 
-    python experiments/mutation/run.py run --out mutation.jsonl
+    python experiments/mutation/run.py lines --lines lines.json
+    python experiments/mutation/run.py run --lines lines.json --out mutation.jsonl
     python experiments/mutation/run.py report mutation.jsonl
     python experiments/mutation/run.py try hsl/process.py 't < t_boost' 't <= t_boost' TESTS
 
-``run`` draws mutants (`mutants`) of the modules in `CONCERNED` from a seed and tries each against
-the test files that concern its module, in their order, up to the first failure. A result is a
-line of the file, so that a run that was stopped goes on by the same command. The libraries are
-imported once: each mutant is tried in a fork, where only `hsl` is imported anew. ``try`` does the
-same with one replacement of text.
+``lines`` runs the test files that concern each module of `CONCERNED` once, and notes which lines
+each test runs and how long it takes. ``run`` draws mutants (`mutants`) of those modules from a
+seed and tries each against the tests that run its line, quick ones first, up to the first
+failure. A result is a line of the file, so that a run that was stopped goes on by the same
+command. The libraries are imported once: each mutant is tried in a fork, where only `hsl` is
+imported anew. ``try`` does the same with one replacement of text.
 """
 
 import argparse
@@ -27,49 +29,147 @@ from pathlib import Path
 from mutants import Mutant, mutants, mutated
 
 ROOT = Path(__file__).resolve().parents[2]
-#: By the beginning of a module's path, the test files that concern it, fast ones first; "{name}"
-#: stands for the module's own name.
+#: By the beginning of a module's path, the test files that concern it; "{name}" stands for the
+#: module's own name.
 CONCERNED = {
     "hsl/process.py": ["tests/test_process.py", "tests/test_records.py",
                        "tests/test_asyrp_golden.py", "tests/methods/test_released.py"],
     "hsl/injection.py": ["tests/test_process.py", "tests/test_boundary.py",
                          "tests/test_asyrp_golden.py", "tests/methods/test_base.py"],
-    "hsl/metrics/": ["tests/metrics/test_metrics.py", "tests/callbacks/test_evaluate.py"],
-    "hsl/methods/asyrp.py": ["tests/methods/test_asyrp.py", "tests/methods/test_asyrp_golden.py",
-                             "tests/methods/test_base.py"],
-    "hsl/methods/base.py": ["tests/methods/test_base.py", "tests/methods/test_asyrp.py",
-                            "tests/methods/test_linear.py"],
-    "hsl/methods/features.py": ["tests/methods/test_linear.py"],
-    "hsl/methods/linear.py": ["tests/methods/test_linear.py", "tests/callbacks/test_mixing.py"],
-    "hsl/methods/released.py": ["tests/methods/test_released.py"],
-    "hsl/solvers/": ["tests/solvers/test_{name}.py", "tests/solvers/test_solvers.py",
-                     "tests/solvers/test_regressions.py", "tests/solvers/test_scores.py",
-                     "tests/solvers/test_products.py", "tests/solvers/test_svm.py",
-                     "tests/solvers/test_golden.py", "tests/methods/test_linear.py"],
-    "hsl/callbacks/": ["tests/callbacks/test_{name}.py", "tests/callbacks",
-                       "tests/test_checkpoints.py", "tests/test_smoke.py"],
+    "hsl/metrics/": ["tests/metrics", "tests/callbacks/test_evaluate.py"],
+    "hsl/methods/": ["tests/methods", "tests/callbacks/test_mixing.py"],
+    "hsl/solvers/": ["tests/solvers", "tests/methods/test_linear.py"],
+    "hsl/callbacks/": ["tests/callbacks", "tests/test_checkpoints.py"],
 }  # fmt: skip
 HEAVY = ("torch", "lightning.pytorch", "diffusers", "torchvision", "torchmetrics", "open_clip",
          "matplotlib.figure", "scipy.special", "sklearn.svm", "lpips", "PIL.Image", "pytest",
          "datasets", "jsonargparse", "wandb")  # fmt: skip
 
 
-def modules() -> dict[Path, list[str]]:
-    """Each module under test, and its test files."""
+def modules() -> dict[Path, list[Path]]:
+    """Each module under test, and the test files that concern it."""
     found = {}
     for begin, tests in CONCERNED.items():
-        under = ROOT / begin
-        for path in sorted(under.glob("*.py")) if under.is_dir() else [under]:
+        for path in _files(ROOT / begin, "*.py"):
             if path.name != "__init__.py":
-                named = dict.fromkeys(test.format(name=path.stem) for test in tests)
-                found[path] = [test for test in named if (ROOT / test).exists()]
+                found[path] = [file for test in tests for file in _files(ROOT / test, "test_*.py")]
     return found
 
 
-def sampled(n: int, seed: int) -> list[tuple[Mutant, list[str]]]:
-    """``n`` mutants of all modules, drawn without replacement."""
-    every = [(m, tests) for path, tests in modules().items() for m in mutants(path, ROOT)]
-    return random.Random(seed).sample(every, n)
+def _files(path: Path, pattern: str) -> list[Path]:
+    return sorted(path.glob(pattern)) if path.is_dir() else [path]
+
+
+def sampled(every: int, seed: int, only: str) -> list[Mutant]:
+    """One of ``every`` mutants of each module, drawn without replacement; of modules whose path
+    begins with ``only``."""
+    drawn = []
+    for path in modules():
+        found = mutants(path, ROOT)
+        if found and found[0].file.startswith(only):
+            n = max(round(len(found) / every), 1)
+            drawn += random.Random(f"{seed} {found[0].file}").sample(found, min(n, len(found)))
+    return drawn
+
+
+def tests_of(mutant: Mutant, lines: dict, most: float) -> list[str]:
+    """The tests that run a mutant's line, or, of a line that runs when its module is imported, its
+    function's or class's; quick ones first, together no longer than ``most`` seconds."""
+    concerned = [str(path.relative_to(ROOT)) for path in modules()[ROOT / mutant.file]]
+    known = {k: v for k, v in lines.items() if k.partition("::")[0] in concerned}
+    there = {mutant.line}
+    found = {k for k, v in known.items() if there & set(v["lines"].get(mutant.file, ()))}
+    if not found:
+        there = _scope(ROOT / mutant.file, mutant.line)
+        found = {k for k, v in known.items() if there & set(v["lines"].get(mutant.file, ()))}
+    chosen, total = [], 0.0
+    for test in sorted(found, key=lambda test: known[test]["seconds"]):
+        total += known[test]["seconds"]
+        if total > most:
+            break
+        chosen.append(test)
+    return chosen
+
+
+def _scope(file: Path, line: int) -> set[int]:
+    """The lines of the innermost function, class or module around a line that has a body."""
+    tree = ast.parse(file.read_text())
+    around = [tree] + [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+    inner = around[-1]
+    return set(range(inner.body[0].lineno, (inner.body[-1].end_lineno or 0) + 1))
+
+
+class Lines:
+    """A plugin of pytest: which lines of some files each test runs. What a file's fixtures run
+    counts for all its tests, as the first of them sets up for the others."""
+
+    def __init__(self, files: set[str]) -> None:
+        self.files, self.found, self.current = files, {}, None
+        self.shared: dict[str, set] = {}
+
+    def pytest_runtest_setup(self, item) -> None:
+        self.current = self.shared.setdefault(item.nodeid.partition("::")[0], set())
+        sys.settrace(self._enter)
+
+    def pytest_runtest_call(self, item) -> None:
+        self.current = self.found[item.nodeid] = set()
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.when == "teardown":
+            sys.settrace(None)
+        if report.when == "call":
+            self.seconds = getattr(self, "seconds", {}) | {report.nodeid: report.duration}
+
+    def _enter(self, frame, event, argument):
+        if frame.f_code.co_filename not in self.files:
+            return None
+        return self._line(frame, event, argument)
+
+    def _line(self, frame, event, argument):
+        self.current.add((frame.f_code.co_filename, frame.f_lineno))
+        return self._line
+
+    def rows(self) -> dict:
+        """For each test its seconds, and its lines by file."""
+        rows = {}
+        for test, seen in self.found.items():
+            lines: dict[str, list[int]] = {}
+            for file, line in sorted(seen | self.shared[test.partition("::")[0]]):
+                lines.setdefault(str(Path(file).relative_to(ROOT)), []).append(line)
+            rows[test] = {"seconds": self.seconds.get(test, 1e6), "lines": lines}
+        return rows
+
+
+def note_lines(out: Path) -> None:
+    """Run every concerned test file in a fork, and note what its tests run."""
+    known = json.loads(out.read_text()) if out.exists() else {}
+    done = {test.partition("::")[0] for test in known}
+    every = dict.fromkeys(file for tests in modules().values() for file in tests)
+    for file in every:
+        name = str(file.relative_to(ROOT))
+        if name in done:
+            continue
+        part, began = out.with_suffix(".part"), time.perf_counter()
+        if os.fork() == 0:
+            _quiet()
+            import pytest
+
+            plugin = Lines({str(path) for path in modules()})
+            os.chdir(ROOT)
+            sys.path.insert(0, str(ROOT))
+            pytest.main(["-q", "-p", "no:cacheprovider", name], plugins=[plugin])
+            part.write_text(json.dumps(plugin.rows()))
+            os._exit(0)
+        os.wait()
+        known |= json.loads(part.read_text())
+        part.unlink()
+        out.write_text(json.dumps(known))
+        print(f"{time.perf_counter() - began:.0f} s {name}", flush=True)
 
 
 def outcome(file: Path, tree: ast.Module | None, tests: list[str], limit: int) -> str:
@@ -102,33 +202,35 @@ def _in_child(file: Path, tree: ast.Module | None, tests: list[str]) -> None:
     importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
+    _quiet()
+    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+
+
+def _quiet() -> None:
     if os.environ.get("MUTATION_SHOWS") != "1":
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
-    status = 1
-    for test in tests:
-        status = int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", test]))
-        if status not in (0, 5):
-            break
-        status = 0
-    os._exit(status)
 
 
-def run(out: Path, n: int, seed: int, limit: int, until: float) -> None:
+def run(out: Path, lines: dict, options: argparse.Namespace) -> None:
     """Try what has not been tried yet, until a time."""
     done = {tuple(json.loads(line)["mutant"][:2]) for line in _lines(out)}
-    for mutant, tests in sampled(n, seed):
+    until = time.time() + 60 * options.minutes
+    for mutant in sampled(options.every, options.seed, options.only):
         if mutant[:2] in done:
             continue
         if time.time() > until:
             print("time is up: the same command goes on")
             return
         began, file = time.perf_counter(), ROOT / mutant.file
-        said = outcome(file, mutated(file, mutant.number), tests, limit)
-        row = {"mutant": mutant, "outcome": said, "seconds": round(time.perf_counter() - began, 1)}
-        with out.open("a") as lines:
-            lines.write(json.dumps(row) + "\n")
+        tests = tests_of(mutant, lines, options.most)
+        tree = mutated(file, mutant.number)
+        said = outcome(file, tree, tests, options.limit) if tests else "survived"
+        row = {"mutant": mutant, "outcome": said, "tests": len(tests),
+               "seconds": round(time.perf_counter() - began, 1)}  # fmt: skip
+        with out.open("a") as rows:
+            rows.write(json.dumps(row) + "\n")
         print(f"{said:9} {mutant.file}:{mutant.line} {mutant.what}", flush=True)
 
 
@@ -158,12 +260,15 @@ def _lines(out: Path) -> list[str]:
 def main() -> None:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("verb", choices=["run", "report", "try", "clean"])
+    parser.add_argument("verb", choices=["lines", "run", "report", "try"])
     parser.add_argument("rest", nargs="*")
-    parser.add_argument("--out", default="mutation.jsonl")
-    parser.add_argument("--n", type=int, default=300)
+    parser.add_argument("--lines", type=Path, default=Path("lines.json"))
+    parser.add_argument("--out", type=Path, default=Path("mutation.jsonl"))
+    parser.add_argument("--every", type=int, default=8, metavar="N", help="try one of N mutants")
+    parser.add_argument("--only", default="", help="of modules whose path begins so")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=300, help="seconds a mutant")
+    parser.add_argument("--most", type=float, default=60, help="seconds of tests a mutant")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no mutant after these")
     options = parser.parse_args()
     if options.verb == "report":
@@ -175,14 +280,10 @@ def main() -> None:
     if options.verb == "try":
         file, old, new, *tests = options.rest
         print(attempt(ROOT / file, old, new, tests, options.limit))
-    elif options.verb == "clean":  # how long the tests take, and whether they pass as they are
-        for file, tests in modules().items():
-            began = time.perf_counter()
-            said = outcome(file, None, tests, 10 * options.limit)
-            print(f"{said} {time.perf_counter() - began:.0f} s {file.name} {tests}", flush=True)
+    elif options.verb == "lines":
+        note_lines(options.lines)
     else:
-        until = time.time() + 60 * options.minutes
-        run(Path(options.out), options.n, options.seed, options.limit, until)
+        run(options.out, json.loads(options.lines.read_text()), options)
 
 
 if __name__ == "__main__":
