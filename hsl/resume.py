@@ -10,10 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
-
 from hsl.errors import HslError
-from hsl.files import is_temporary, replacing
+from hsl.files import is_temporary, read_text, replacing
+from hsl.options.yamls import parse_yaml, read_yaml
 
 Progress = Literal["nothing", "training", "fitted", "done"]
 LAST, FITTED, FINAL = (f"checkpoints/{name}.ckpt" for name in ("last", "fitted", "final"))
@@ -49,10 +48,12 @@ def require_alike(folder: Path, config: str, anew: bool = False) -> None:
     """
     path = folder / "config.yaml"
     try:
-        was = dict(_flat(yaml.safe_load(path.read_text("utf-8"))))
-    except (OSError, ValueError, yaml.YAMLError, AttributeError) as error:
-        raise HslError(f"{path}: missing or damaged, so the run cannot be resumed") from error
-    now = dict(_flat(yaml.safe_load(config)))
+        found = read_yaml(path)
+        if not isinstance(found, dict):
+            raise HslError(f"{path}: holds no options")
+    except HslError as error:
+        raise HslError(f"{error}: missing or damaged, so the run cannot be resumed") from error
+    was, now = dict(_flat(found)), dict(_flat(parse_yaml(config)))
     differing = [
         f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(was.keys() | now.keys())
@@ -82,19 +83,34 @@ def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list
         path: the file; it need not exist.
         steps: batches done at the checkpoint; None: keep every row.
         row: figures that were due at the checkpoint: they are written when the run goes on.
+
+    Raises:
+        HslError: the file is damaged.
     """
-    if not path.is_file():
+    if not path.exists():
         return []
-    text = path.read_text("utf-8")
-    whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
     kept = []
-    for found in csv.DictReader(whole.splitlines()):
-        values = {name: value for name, value in found.items() if value}
-        behind = -1 if steps is None else int(values["step"]) - (steps - 1)
+    for step, values in _rows(path):
+        behind = -1 if steps is None else step - (steps - 1)
         due = bool(row) and behind == 0 and values.keys() - {"step"} == row.keys()
         if behind <= 0 and not due:
             kept.append(values)
     return kept
+
+
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """The steps and rows of a ``metrics.csv``, without what is empty."""
+    text = read_text(path, "the metrics.csv of a run")
+    whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
+    try:
+        for found in csv.DictReader(whole.splitlines(), restkey="", strict=True):
+            if "" in found or None in found.values():
+                raise ValueError("a row of another length")
+            values = {name: value for name, value in found.items() if value}
+            yield int(values["step"]), values
+    except (KeyError, ValueError, csv.Error) as error:
+        raise HslError(f"{path}: damaged ({str(error)[:80]}), so the run cannot be resumed with "
+                       "it: move it away to go on without its rows") from error  # fmt: skip
 
 
 def write_metrics(path: Path, rows: Sequence[Mapping[str, str]]) -> None:

@@ -1,11 +1,15 @@
 """Every shipped configuration is understood by the command line."""
 
 import contextlib
+import inspect
 import io
+import itertools
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+from pydoc import locate
 from typing import Any
 
 import pytest
@@ -14,12 +18,14 @@ import yaml
 from jsonargparse import Namespace
 
 from hsl import train
-from hsl.backbones import SOURCES
+from hsl.backbones import SOURCES, Speed
+from hsl.cli import preflight
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.losses import DirectionalClipLoss
 from hsl.methods.asyrp import Asyrp
 from hsl.methods.linear import Linear
+from hsl.options.parser import Parser
 from runs import saved_backbone
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
@@ -71,14 +77,114 @@ def test_each_file_is_understood(path: Path, monkeypatch) -> None:
     assert holds(cli.config.fit, yaml.safe_load(path.read_text()))
 
 
-@pytest.mark.parametrize("data", sorted(CONFIGS.glob("data/*.yaml")), ids=lambda p: p.stem)
-@pytest.mark.parametrize("method", sorted(CONFIGS.glob("method/*.yaml")), ids=lambda p: p.stem)
-def test_files_go_together(data: Path, method: Path, monkeypatch) -> None:
-    backbone, trainer = HUB[0], CONFIGS / "trainer" / "cpu.yaml"
-    paths = (method, backbone, data, trainer)
-    config = stop_at("instantiate_classes", ["fit", *options(*paths)], monkeypatch).config.fit
+@pytest.fixture(scope="module")
+def parser() -> Parser:
+    """That of fit, made once: all combinations of files are resolved by it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["hsl.train"])
+        cli = stop_at("parse_arguments", ["fit"], patch)
+    return cli._parser("fit")
+
+
+def defaults(path: str) -> dict[str, Any]:
+    """What a class's own signature says, with that of the classes it hands its arguments on to."""
+    found: dict[str, Any] = {}
+    for base in locate(path).__mro__:
+        if "__init__" not in vars(base):
+            continue
+        parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
+        given = {p.name: p.default for p in parameters if p.default is not p.empty}
+        found = given | found
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            return found
+    raise AssertionError(path)
+
+
+def resolved(parser: Parser, *paths: Path) -> Namespace:
+    config = parser.parse_args(options(*paths))
+    preflight.check(config, "fit")
+    preflight.complete(config, "fit")
+    return config
+
+
+def check_values(config: Namespace, paths: Sequence[Path]) -> None:
+    """Each value is what the files say, the last first, and else the class's own default."""
+    said: dict[str, Any] = {"data": {"class_path": train.TOYFACES},
+                            "model": {"class_path": "hsl.methods.asyrp.Asyrp"}}  # fmt: skip
     for path in paths:
-        assert holds(config, yaml.safe_load(path.read_text())), path.name
+        for key, part in yaml.safe_load(path.read_text()).items():
+            before = said.setdefault(key, {})
+            arguments = before.get("init_args", {}) | part.get("init_args", {})
+            said[key] = before | part | ({"init_args": arguments} if key in PARTS else {})
+    for key in PARTS:
+        wanted = defaults(said[key]["class_path"]) | said[key]["init_args"]
+        if key == "data" and said[key]["class_path"] == train.TOYFACES:
+            method = locate(said["model"]["class_path"])
+            wanted |= method.faces  # the faces that it asks for
+            wanted.pop("where")
+        assert locate(config[key].class_path) is locate(said[key]["class_path"])
+        for name, value in wanted.items():
+            value = vars(value) if isinstance(value, Speed) else value
+            assert holds(config[key].init_args[name], value), (key, name)
+        assert set(wanted) - {"where"} == set(vars(config[key].init_args)) - {"where"}
+    assert config.trainer.max_epochs == said.get("trainer", {}).get("max_epochs", 7)
+    for key in set(said) - {*PARTS, "trainer"}:
+        assert holds(config[key], said[key]), key
+
+
+PARTS = ("data", "model")
+KINDS = {kind: sorted(CONFIGS.glob(f"{kind}/*.yaml")) for kind in ("backbone", "data", "method")}
+
+
+@pytest.mark.parametrize("data", KINDS["data"], ids=lambda p: p.stem)
+def test_files_go_together(data: Path, parser: Parser) -> None:
+    """Every method with every data set, the backbones in turn, in every order."""
+    place, backbones = KINDS["data"].index(data), KINDS["backbone"]
+    for i, method in enumerate(KINDS["method"]):
+        paths = [method, backbones[(place + i) % len(backbones)], data]
+        paths = list(itertools.permutations(paths))[(place + i) % 6]
+        check_values(resolved(parser, *paths), paths)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("data", KINDS["data"], ids=lambda p: p.stem)
+@pytest.mark.parametrize("backbone", KINDS["backbone"], ids=lambda p: p.stem)
+def test_all_files_go_together(backbone: Path, data: Path, parser: Parser) -> None:
+    trainers = sorted(CONFIGS.glob("trainer/*.yaml"))
+    for i, method in enumerate(KINDS["method"]):
+        paths = (method, backbone, data)
+        config = resolved(parser, *paths, trainers[i % len(trainers)])
+        check_values(config, paths)
+        assert holds(config, yaml.safe_load(trainers[i % len(trainers)].read_text()))
+
+
+@pytest.mark.parametrize("data", KINDS["data"], ids=lambda p: p.stem)
+def test_images_are_of_the_backbones_size(data: Path, parser: Parser) -> None:
+    """And of real ones there are as many as papers take, one in a batch, read by processes."""
+    arguments = resolved(parser, CONFIGS / "backbone" / "celebahq.yaml", data).data.init_args
+    if data.stem == "toyfaces":
+        wanted: dict[str, Any] = {"size": None, "batch_size": 16, "num_workers": 0, **Asyrp.faces}
+    else:
+        wanted = {"batch_size": 4 if data.stem == "sampled" else 1,
+                  "train": 100, "validation": 16, "test": 64}  # fmt: skip
+        if data.stem != "sampled":
+            wanted |= {"size": None, "num_workers": None}
+    assert {name: arguments[name] for name in wanted} == wanted
+    assert arguments.get("size") is None
+
+
+@pytest.mark.parametrize("data", KINDS["data"], ids=lambda p: p.stem)
+def test_files_of_data_say_what_is_not_so_by_default(data: Path) -> None:
+    said = yaml.safe_load(data.read_text())["data"]
+    usual = defaults(said["class_path"])
+    same = [k for k, v in said.get("init_args", {}).items() if k in usual and usual[k] == v]
+    assert not same
+
+
+@pytest.mark.parametrize("path", KINDS["backbone"], ids=lambda p: p.stem)
+def test_files_of_backbones_name_them_alone(path: Path) -> None:
+    name = path.stem.replace("_", "-")
+    assert yaml.safe_load(path.read_text()) == {"model": {"init_args": {"backbone": name}}}
 
 
 def test_the_defaults_of_the_code_are_the_toyfaces_files(monkeypatch) -> None:

@@ -108,13 +108,13 @@ def _nulls(spec: Any) -> Iterator[str]:
     made: Any = locate(spec.class_path)
     if not inspect.isclass(made) or not made.__module__.startswith("hsl."):
         return
+    hints: dict[str, Any] = {}
     for base in made.__mro__:
-        if "__init__" not in vars(base) or not base.__module__.startswith("hsl."):
-            continue
-        hints = get_type_hints(vars(base)["__init__"])
-        for name, value in spec.get("init_args", {}).items():
-            if value is None and name in hints and not _takes_none(hints[name]):
-                yield name
+        if "__init__" in vars(base) and base.__module__.startswith("hsl."):
+            hints = get_type_hints(vars(base)["__init__"]) | hints  # the derived class's own count
+    for name, value in spec.get("init_args", {}).items():
+        if value is None and name in hints and not _takes_none(hints[name]):
+            yield name
 
 
 def _takes_none(hint: Any) -> bool:
