@@ -103,6 +103,8 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     text = read_text(path, "the metrics.csv of a run")
     whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
     try:
+        if "\0" in whole:
+            raise ValueError("it has NUL")
         for found in csv.DictReader(whole.splitlines(), restkey="", strict=True):
             if "" in found or None in found.values():
                 raise ValueError("a row of another length")

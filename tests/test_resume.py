@@ -20,6 +20,7 @@ from hsl import resume, train
 from hsl.callbacks.checkpoints import _prepare
 from hsl.data.items import Order
 from hsl.directions import Direction
+from hsl.errors import HslError
 from hsl.store import Store
 from runs import TESTS, Place, faces, saved_backbone
 
@@ -436,3 +437,39 @@ def test_the_rows_before_a_checkpoint(tmp_path: Path) -> None:
     assert len(resume.cut_metrics(path, None, {})) == 4
     resume.write_metrics(path, rows)
     assert path.read_text().splitlines() == ["epoch,lr,step", "0,1,0", "0,1,3"]
+
+
+DAMAGED = {
+    "not text": b"epoch,step\n\xff\xfe,1\n",
+    "NUL": b"epoch,step\n\x00,1\n",
+    "no step": b"epoch,loss\n0,1\n",
+    "no number": b"epoch,step\n0,one\n",
+    "digits": b"epoch,step\n0," + b"9" * 5000 + b"\n",
+    "longer row": b"epoch,step\n0,1,2\n",
+    "shorter row": b"epoch,loss,step\n0,1\n",
+    "quotes": b'epoch,step\n"0"x,1\n',
+    "a field without end": b'epoch,step\n"' + b"x" * 200_000 + b'",1\n',
+}
+
+
+@pytest.mark.parametrize("which", DAMAGED)
+def test_damaged_rows_are_one_line(which: str, tmp_path: Path) -> None:
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(DAMAGED[which])
+    with pytest.raises(HslError, match=r"metrics\.csv: ") as refused:
+        resume.cut_metrics(path, 4, {})
+    assert "\n" not in str(refused.value) and len(str(refused.value)) < 300
+    with pytest.raises(HslError, match="a folder"):
+        resume.cut_metrics(tmp_path, 4, {})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"{", b"", b"- a", b"a: &a [*a]", b"name: L\xe4", b"a: !!python/name:os.system",
+     b"a: " + b"[" * 20_000, b"a: " + b"9" * 5000],
+)  # fmt: skip
+def test_a_damaged_configuration_is_one_line(text: bytes, tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_bytes(text)
+    with pytest.raises(HslError, match=r"config\.yaml: .*cannot be resumed") as refused:
+        resume.require_alike(tmp_path, "a: 1\n")
+    assert "\n" not in str(refused.value)
