@@ -78,6 +78,19 @@ def replacing(path: str | Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in the place of ``~``.
+
+    Raises:
+        HslError: there is no such user, or no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise HslError(f"{path}: nobody's home folder is known by this name; give the whole "
+                       "path") from error  # fmt: skip
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that is being written, or was when its writer was
     killed."""

@@ -19,7 +19,7 @@ from hsl.backbones.presets import SOURCES
 from hsl.backbones.unet import Backbone, Tap
 from hsl.backbones.weights import has_safetensors, weights
 from hsl.errors import HslError
-from hsl.files import require_file
+from hsl.files import expanded, require_file
 from hsl.hub import snapshot
 
 BUNDLED = {"toyfaces": "toyfaces/ddpm"}
@@ -136,10 +136,7 @@ def _locate(name: str) -> Path:
             return path
         raise HslError(f"{name}: put {source.file} ({source.about}) from {source.url} at {path}, "
                        "or give its path")  # fmt: skip
-    try:
-        path = Path(name).expanduser()
-    except RuntimeError as error:
-        raise HslError(f"{name}: has no home folder ({error}); give the whole path") from error
+    path = expanded(name)
     if path.exists():
         return path if path.is_dir() else require_file(path, "a folder or a checkpoint")
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix in _FILES:

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -69,12 +70,13 @@ def describe(data: DataModule, out: Path) -> None:
         save_figure(out / "labels.png", label_figure(data))
     save_figure(out / "sheet.png", sheet(data))
     if isinstance(data, SourceDataModule):
+        _list("pictures in formats that are not read, left out", data.found.unread)
         _list("broken, left out", data.found.skipped)
         _list("the same as another", [f"{a} = {b}" for a, b, _ in data.found.duplicates])
     print(out)
 
 
-def _list(title: str, lines: list[str]) -> None:
+def _list(title: str, lines: Sequence[str]) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"{title}: {len(lines)}")
     for line in lines:

@@ -10,7 +10,7 @@ import numpy as np
 from huggingface_hub import hf_hub_download
 from PIL import Image
 
-from hsl.data.images import Undecodable, decode
+from hsl.data.decoding import Undecodable, decode
 from hsl.data.index import Entry, inspect
 from hsl.errors import HslError
 

@@ -9,10 +9,12 @@ from hsl.data.files import Found, image_files
 from hsl.data.folder import FolderSource, on_hub
 from hsl.data.hub import open_hub
 from hsl.data.items import SPLITS, Split
-from hsl.data.labels import Labels, table, text_of
+from hsl.data.labels import Labels
 from hsl.data.module import SourceDataModule
 from hsl.data.selection import Source
+from hsl.data.tables import read_csv, table, text_of, words_of
 from hsl.errors import HslError
+from hsl.files import expanded
 
 #: The columns of both attribute files.
 ATTRIBUTES = (
@@ -24,10 +26,13 @@ ATTRIBUTES = (
     "Sideburns", "Smiling", "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat",
     "Wearing_Lipstick", "Wearing_Necklace", "Wearing_Necktie", "Young",
 )  # fmt: skip
-#: Attribute file -> folder of images, as the two data sets are released.
+_CELEBA = ("img_align_celeba", "img_align_celeba_png")
+#: Attribute file -> folders of images, the first that is there, as the two data sets are released,
+#: and as Kaggle has CelebA. CelebA's own release has the files in Anno and Eval, the images in Img.
 LAYOUTS = {
-    "CelebAMask-HQ-attribute-anno.txt": "CelebA-HQ-img",
-    "list_attr_celeba.txt": "img_align_celeba",
+    "CelebAMask-HQ-attribute-anno.txt": ("CelebA-HQ-img",),
+    "list_attr_celeba.txt": _CELEBA,
+    "list_attr_celeba.csv": _CELEBA,
 }
 MAPPING, PARTITION = "CelebA-HQ-to-CelebA-mapping.txt", "list_eval_partition.txt"
 #: The last CelebA image of each split, in the order of `SPLITS`, as list_eval_partition.txt has it.
@@ -45,7 +50,7 @@ def read_attributes(path: Path) -> Labels:
             images that is not that of the rows; a row without 40 values; values other than 1 and
             -1 (or 0); an image that occurs twice.
     """
-    lines = [words for line in text_of(path).splitlines() if (words := line.split())]
+    lines = words_of(path)
     counted = lines and len(lines[0]) == 1 and lines[0][0].isdecimal()
     count = int(lines.pop(0)[0]) if counted else None
     if lines and not set(lines[0][1:]) <= {"1", "-1", "0"}:
@@ -86,25 +91,37 @@ class CelebADataModule(SourceDataModule):
 
     def open(self) -> Source:
         """A released folder where there is one, else the Hub."""
-        folder = Path(self.source).expanduser()
+        folder = expanded(self.source)
         for name, images in LAYOUTS.items():
-            if (folder / name).is_file():
-                return self._released(folder, name, folder / images)
+            if (attributes := _lying(folder, name)) is not None:
+                return self._released(folder, attributes, images)
         if not on_hub(self.source):
-            raise HslError(f"{folder}: has none of {', '.join(LAYOUTS)}")
+            raise HslError(f"{folder}: has none of {', '.join(LAYOUTS)}, nor has its folder Anno")
         given = self.split == "given"
         return open_hub(self.source, labels=ATTRIBUTES, given=given, streaming=self.streaming)
 
-    def _released(self, folder: Path, attributes: str, images: Path) -> Source:
-        if not images.is_dir():
-            raise HslError(f"{images}: no such folder; {attributes} is about its images")
-        found = image_files(images)
-        labels = read_attributes(folder / attributes)
+    def _released(self, folder: Path, attributes: Path, names: tuple[str, ...]) -> Source:
+        places = [folder / above / name for name in names for above in ("", "Img")]
+        images = next((place for place in places if place.is_dir()), None)
+        if images is None:
+            raise HslError(f"{places[0]}: no such folder; {attributes.name} is about its images: "
+                           f"unpack {names[0]}.zip")  # fmt: skip
+        found, unread = image_files(images)
+        read = read_csv if attributes.suffix == ".csv" else read_attributes
+        labels = read(attributes)
+        if labels.names != ATTRIBUTES:
+            raise HslError(f"{attributes}: not the 40 names of CelebA in their order")
         values = labels.of([file.name for file in found])
         splits: Sequence[Split | None] = [None] * len(found)
         if self.split == "given":
             splits = official_splits(folder, found)
-        return FolderSource([folder], found, splits, labels.names, values)
+        return FolderSource([folder], found, splits, labels.names, values, unread)
+
+
+def _lying(folder: Path, name: str) -> Path | None:
+    """Where a file of a release lies: in its folder, or in the part that the release has it in."""
+    parts = ("", "Anno", "Eval")
+    return next((p for part in parts if (p := folder / part / name).is_file()), None)
 
 
 def official_splits(folder: Path, found: Sequence[Found]) -> list[Split | None]:
@@ -125,9 +142,10 @@ def official_splits(folder: Path, found: Sequence[Found]) -> list[Split | None]:
     else:
         originals = {stem: stem for stem in stems}
     known: dict[str, int] = {}
-    if (folder / PARTITION).is_file():
-        lines = _words(folder / PARTITION, 2)
-        known = {PurePosixPath(name).stem: int(place) for name, place in lines if place in "012"}
+    for name in (PARTITION, f"{Path(PARTITION).stem}.csv"):
+        if (path := _lying(folder, name)) is not None and not known:
+            lines = _words(path, 2, "," if path.suffix == ".csv" else None)
+            known = {PurePosixPath(n).stem: "012".index(k) for n, k in lines if k in set("012")}
     splits: list[Split | None] = []
     for stem in stems:
         original = originals.get(stem, "")
@@ -140,8 +158,8 @@ def official_splits(folder: Path, found: Sequence[Found]) -> list[Split | None]:
     return splits
 
 
-def _words(path: Path, n: int) -> list[list[str]]:
-    lines = [words for line in text_of(path).splitlines() if (words := line.split())]
+def _words(path: Path, n: int, separator: str | None = None) -> list[list[str]]:
+    lines = [line.split(separator) for line in text_of(path).splitlines() if line.strip()]
     if not lines or any(len(words) != n for words in lines):
         raise HslError(f"{path}: want lines of {n} words")
     return lines

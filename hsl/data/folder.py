@@ -4,14 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hsl.data.files import Found, image_files
-from hsl.data.hub import SPLIT_NAMES, is_data_set, open_hub
+from hsl.data.files import Files, Found, image_files
+from hsl.data.hub import open_hub
 from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split, check_split
-from hsl.data.labels import of_classes, of_pairs, read_csv
+from hsl.data.labels import of_classes, of_pairs
 from hsl.data.module import SourceDataModule
+from hsl.data.published import SPLIT_NAMES, is_data_set
 from hsl.data.selection import Part, Source
+from hsl.data.tables import SUFFIXES, read_csv
 from hsl.errors import HslError
+from hsl.files import expanded
 
 
 class FolderSource(Source):
@@ -23,6 +26,7 @@ class FolderSource(Source):
         splits: of each file; None: by hash.
         names: of the labels.
         labels: of each file; None: no labels.
+        unread: as of `Source`.
     """
 
     def __init__(
@@ -32,8 +36,9 @@ class FolderSource(Source):
         splits: Sequence[Split | None],
         names: Sequence[str] = (),
         labels: Sequence[tuple[float, ...]] | None = None,
+        unread: Sequence[str] = (),
     ) -> None:
-        super().__init__(("folder", *(str(folder.resolve()) for folder in folders)), names)
+        super().__init__(("folder", *(str(folder.resolve()) for folder in folders)), names, unread)
         labels = [()] * len(found) if labels is None else labels
         self._rows: dict[Split | None, list[Row]] = {}
         for i, (file, split, values) in enumerate(zip(found, splits, labels, strict=True)):
@@ -57,7 +62,7 @@ class ImagesDataModule(SourceDataModule):
             formats.
         labels: None: no labels; ``folders``: the subfolders (of each split) are classes, and each
             class is a label; ``columns``: of a Hub data set, its columns of truth values and of
-            classes; a CSV file, see `read_csv`; or a pair of subfolders with and without each
+            classes; a table, see `read_csv`; or a pair of subfolders with and without each
             label, ``{"Smiling": ["happy", "neutral"]}``.
         column: of a Hub data set, the one that holds the images.
         config: of a Hub data set, which of its configurations.
@@ -109,9 +114,9 @@ class ImagesDataModule(SourceDataModule):
             return open_hub(self.source, self.column, self.config, labels, given, self.streaming)
         if self.streaming:
             raise HslError(f"{self.source}: streaming is for data sets of the Hub, not for folders")
-        folders, found, splits, names = _files(self.source, self.split == "given")
+        folders, (found, unread), splits, names = _files(self.source, self.split == "given")
         columns, labels_of = self._labels(names, found)
-        return FolderSource(folders, found, splits, columns, labels_of)
+        return FolderSource(folders, found, splits, columns, labels_of, unread)
 
     def _labels(
         self, names: Sequence[str], found: Sequence[Found]
@@ -123,41 +128,45 @@ class ImagesDataModule(SourceDataModule):
             return of_pairs(names, self.labels)
         if self.labels == "folders":
             return of_classes(names)
-        if Path(self.labels).suffix.lower() != ".csv":
-            raise HslError(f"labels={self.labels!r}: want folders, columns (Hub) or a .csv file")
-        table = read_csv(Path(self.labels).expanduser())
-        return table.names, table.of([file.name for file in found])
+        if Path(self.labels).suffix.lower() not in SUFFIXES:
+            raise HslError(f"labels={self.labels!r}: want folders, columns (Hub) or a table "
+                           f"({', '.join(SUFFIXES)})")  # fmt: skip
+        table = read_csv(expanded(self.labels))
+        whole = [file.path.absolute().as_posix() for file in found]
+        return table.names, table.of([file.name for file in found], whole)
 
 
 def on_hub(source: str) -> bool:
     """Whether a source is to be loaded as the Hub's data sets are."""
-    folder = Path(source).expanduser()
+    folder = expanded(source)
     return not folder.exists() or is_data_set(folder)
 
 
 def _files(
     source: str | Mapping[str, str], given: bool
-) -> tuple[list[Path], list[Found], list[Split | None], list[str]]:
+) -> tuple[list[Path], Files, list[Split | None], list[str]]:
     """Folders, files, the split of each file, and its path within its split."""
     if isinstance(source, str):
-        folder = Path(source).expanduser()
+        folder = expanded(source)
         if not folder.is_dir():
             raise HslError(f"{source}: is a file; give its folder")
-        found = image_files(folder)
+        files = image_files(folder)
+        found = files.images
         parts = [PurePosixPath(file.name).parts for file in found]
         splits = [SPLIT_NAMES.get(p[0].lower()) if len(p) > 1 else None for p in parts]
         if not given or "train" not in splits:
-            return [folder], found, [None] * len(found), [file.name for file in found]
+            return [folder], files, [None] * len(found), [file.name for file in found]
         if None in splits:
             raise HslError(
                 f"{found[splits.index(None)].path}: lies outside the folders train, validation "
                 "and test; move it, or set split to hash"
             )
-        return [folder], found, splits, ["/".join(p[1:]) for p in parts]
-    folders = {check_split(split): Path(path).expanduser() for split, path in source.items()}
+        return [folder], files, splits, ["/".join(p[1:]) for p in parts]
+    folders = {check_split(split): expanded(path) for split, path in source.items()}
     if "train" not in folders:
         raise HslError(f"source={dict(source)}: name a folder for train")
     several = {split: image_files(folders[split]) for split in SPLITS if split in folders}
-    found = [file for files in several.values() for file in files]
-    splits = [split if given else None for split, files in several.items() for _ in files]
-    return list(folders.values()), found, splits, [file.name for file in found]
+    found = [file for files in several.values() for file in files.images]
+    unread = [line for files in several.values() for line in files.unread]
+    splits = [split if given else None for split, files in several.items() for _ in files.images]
+    return list(folders.values()), Files(found, unread), splits, [file.name for file in found]

@@ -4,31 +4,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import fsspec
-from datasets import ClassLabel, load_dataset
+from datasets import ClassLabel
 from datasets import Image as HubImage
 from datasets import Value as HubValue
 
 from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split
+from hsl.data.origin import Origin
+from hsl.data.published import SPLIT_NAMES, load, reason
 from hsl.data.selection import Part, Source
 from hsl.data.stream import Stream
 from hsl.errors import HslError
+from hsl.files import expanded
 
 _AT_ONCE = 1000  # rows whose labels are read together
-#: What splits are called.
-SPLIT_NAMES: dict[str, Split] = {
-    "train": "train", "training": "train",
-    "validation": "validation", "valid": "validation", "val": "validation", "dev": "validation",
-    "test": "test", "testing": "test",
-}  # fmt: skip
-
-
-def is_data_set(folder: Path) -> bool:
-    """Whether a folder holds a data set in the Hub's formats: Parquet, or saved to disk."""
-    parquet = (path for pattern in ("*.parquet", "*/*.parquet") for path in folder.glob(pattern))
-    saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
-    return saved or next(parquet, None) is not None
+_TEXTS = ("string", "large_string")
 
 
 def open_hub(
@@ -56,7 +46,7 @@ def open_hub(
     Raises:
         HslError: it cannot be had, or lacks a column.
     """
-    loaded = _load(name, config, streaming)
+    loaded = load(name, config, streaming)
     alone = len(loaded) == 1
     known = {part: SPLIT_NAMES.get(part) for part in loaded}
     parts = sorted((p for p in loaded if alone or known[p]), key=lambda p: (_order(known[p]), p))
@@ -66,8 +56,7 @@ def open_hub(
     features = loaded[parts[0]].features
     if features is None:  # formats without a schema say them only when they are read
         raise HslError(f"{name}: does not say its columns in advance; set streaming to false")
-    if column not in features:
-        raise HslError(f"{name}: no column {column!r}; there are {', '.join(features)}")
+    _require_images(name, features, column)
     labelled = Columns(name, features, labels)
     raw = {
         (part, known[part] if given else None): loaded[part].cast_column(
@@ -75,7 +64,8 @@ def open_hub(
         )
         for part in parts
     }
-    where = str(Path(name).resolve()) if Path(name).exists() else name
+    folder = expanded(name)
+    where = str(folder.resolve()) if folder.exists() else name
     identity: tuple[str | None, ...] = ("hub", where, config, column)
     if streaming:  # what is kept of a stream has its splits and labels
         identity = ("stream", *identity[1:], str(given), *labelled.names)
@@ -152,6 +142,7 @@ class HubSource(Source):
     ) -> None:
         super().__init__(identity, columns.names)
         self.name, self.raw, self.column, self.columns = name, raw, column, columns
+        self.origin = Origin(name)
         self._splits = list(raw.values())
 
     def parts(self) -> list[Part]:
@@ -159,7 +150,15 @@ class HubSource(Source):
 
     def read(self, key: Any) -> bytes:
         place, row = key
-        return _content(self._splits[place][row][self.column])
+        path = f"{self.name}/{list(self.raw)[place][0]}/{row}"
+        try:
+            image = self._splits[place][row][self.column]
+        except OSError:
+            raise
+        except Exception as error:  # Arrow's own
+            raise HslError(f"{path}: cannot be read ({reason(error)}); is the data set whole?"
+                           ) from error  # fmt: skip
+        return self.origin.content(image, path)
 
 
 class HubStream(Stream):
@@ -175,6 +174,7 @@ class HubStream(Stream):
     ) -> None:
         super().__init__(identity, columns.names)
         self.name, self.raw, self.column, self.columns = name, raw, column, columns
+        self.origin = Origin(name)
 
     def parts(self) -> list[Part]:
         return [Part(split, self._rows(place)) for place, (_, split) in enumerate(self.raw)]
@@ -185,24 +185,16 @@ class HubStream(Stream):
         try:
             for i, row in enumerate(rows):
                 path, labels = f"{self.name}/{part}/{i}", self.columns.of(row)
-                yield Row(number, path, labels, _content(row[self.column]), None)
+                yield Row(number, path, labels, self.origin.content(row[self.column], path), None)
                 number += len(self.raw)
         except HslError:
             raise
-        except Exception as error:  # as in `_load`
+        except FileNotFoundError as error:
+            raise HslError(f"{self.name}: {part} broke off ({error.strerror or error})") from error
+        except Exception as error:  # as in `load`
             raise HslError(
                 f"{self.name}: {part} broke off ({type(error).__name__}); try again"
             ) from error
-
-
-def _load(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
-    try:
-        return dict(load_dataset(name, config, streaming=streaming))
-    except Exception as error:  # the library raises its own, the Hub's and OS errors
-        raise HslError(
-            f"{name}: no folder of images here, and the Hub could not be reached or has "
-            f"no such data set ({type(error).__name__}); check the name and the network"
-        ) from error
 
 
 def _order(split: Split | None) -> int:
@@ -220,11 +212,23 @@ def _stamp(rows: Any) -> str | None:
     return " ".join(f"{s.st_size} {s.st_mtime_ns}" for s in files) or None
 
 
-def _content(image: Mapping[str, Any] | None) -> bytes:
-    """The file of an image: within the row, or beside it; nothing where there is none."""
-    if image is None:
-        return b""
-    if image["bytes"] is not None:
-        return bytes(image["bytes"])
-    with fsspec.open(image["path"], "rb") as file:
-        return bytes(file.read())
+def _require_images(name: str, features: Mapping[str, Any], column: str) -> None:
+    """Refuse a column that holds no images, and name those that do."""
+    have = [n for n, feature in features.items() if _is_image(feature)]
+    if column in features:
+        # paths of images are texts
+        if _is_image(features[column]) or getattr(features[column], "dtype", "") in _TEXTS:
+            return
+        what = f"column {column!r} holds {features[column]}, no images"
+    else:
+        what = f"no column {column!r}"
+    images = f"; set column to {' or '.join(have)}" if have else ""
+    raise HslError(f"{name}: {what}; there are {', '.join(features)}{images}")
+
+
+def _is_image(feature: Any) -> bool:
+    if isinstance(feature, HubImage):
+        return True
+    if isinstance(feature, Mapping):  # as Parquet has them without the library's notes
+        return set(feature) == {"bytes", "path"}
+    return isinstance(feature, HubValue) and feature.dtype in ("binary", "large_binary")

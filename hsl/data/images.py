@@ -1,29 +1,19 @@
 """Image files: read any that Pillow reads, as square tensors in [-1, 1]; write PNG."""
 
-import io
-import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
-import numpy as np
 import torch
-from PIL import Image, ImageOps, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, PngImagePlugin
 from torch import Tensor
 
-from hsl.data.files import image_files
+from hsl.data.decoding import decode
+from hsl.data.files import image_files, warn_of_unread
 from hsl.data.transforms import Transform
 from hsl.errors import HslError
 from hsl.files import replacing
 from hsl.names import SOFTWARE
-
-#: What is decoded, whatever a file's name says. Pillow knows formats that start other programs.
-FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF")
-
-
-class Undecodable(HslError):
-    """A file that is no image, or not a whole one."""
 
 
 def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Tensor, list[str]]:
@@ -79,7 +69,9 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
     if not path.exists():
         raise HslError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        yield from ((file.path, file.name) for file in image_files(path))
+        found = image_files(path)
+        warn_of_unread(found.unread)
+        yield from ((file.path, file.name) for file in found.images)
     else:
         yield path, path.name
 
@@ -104,51 +96,3 @@ def load_image(path: Path, size: int) -> Tensor:
         HslError: as `decode`.
     """
     return Transform(size)(decode(path, str(path)))
-
-
-def decode(content: bytes | Path, name: str) -> Image.Image:
-    """An image as 8-bit RGB: turned as its EXIF says, over white where it is transparent; the
-    first of several frames. 16 bits become 8 by rounding.
-
-    Args:
-        content: of an image file, or the path of one.
-        name: what messages call it.
-
-    Raises:
-        Undecodable: it does not decode, or not to its end.
-        HslError: it has more pixels than Pillow takes for harmless (179 million).
-    """
-    try:
-        data = io.BytesIO(content) if isinstance(content, bytes) else content
-        with Image.open(data, formats=FORMATS) as opened:
-            opened.load()
-            upright: Image.Image = opened
-            with suppress(Exception):  # damaged EXIF says nothing about the pixels
-                upright = ImageOps.exif_transpose(opened)
-            return _rgb(upright)
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or math.inf) / 1e6
-        raise HslError(
-            f"{name}: too many pixels for a photograph (over {limit:.0f} million); "
-            "remove it or make it smaller"
-        ) from error
-    except Exception as error:  # Pillow's decoders raise anything, struct.error and SyntaxError too
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        if isinstance(error, UnidentifiedImageError):
-            reason = "of no known format"
-        elif isinstance(error, OSError) and error.strerror:
-            raise Undecodable(f"{name}: cannot be read ({error.strerror})") from error
-        raise Undecodable(f"{name}: does not decode as an image ({reason})") from error
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """8-bit RGB, over white."""
-    if image.mode.startswith("I"):
-        grey = np.asarray(image).astype(np.float64) / 257  # 16 bits to 8
-        image = Image.fromarray(grey.round().clip(0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
-    if not image.has_transparency_data:
-        return image.convert("RGB")
-    white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

@@ -1,7 +1,8 @@
 """What is known of image files without opening them again: a cache on disk."""
 
-import json
+import errno
 import os
+import re
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -9,17 +10,39 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hsl.data.images import Undecodable, decode
-from hsl.files import replacing
+import PIL
+
+from hsl.data.decoding import NO_MEMORY, OutOfMemory, Undecodable, decode
+from hsl.data.formats import formats
+from hsl.data.notes import read_notes, write_notes
+from hsl.errors import HslError
 from hsl.store import key_of
 
-_VERSION = 1  # of what an entry says: another one makes all entries anew
+_VERSION = 2  # of what an entry says: another one makes all entries anew
+#: Why a file cannot be read now, though nothing is wrong with it.
+_PASSING = (
+    "EAGAIN", "EBUSY", "ECONNABORTED", "ECONNRESET", "EDEADLK", "EHOSTDOWN", "EHOSTUNREACH",
+    "EINTR", "EMFILE", "ENETDOWN", "ENETRESET", "ENETUNREACH", "ENFILE", "ENOBUFS", "ENOLCK",
+    "ENOMEM", "ENOTCONN", "EREMOTEIO", "ESTALE", "ETIMEDOUT", "ETXTBSY",
+)  # fmt: skip
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def cache_folder() -> Path:
-    """Where hsl keeps what can be made again: ``HSL_CACHE``, or ``hsl`` in the user's cache."""
-    user = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("HSL_CACHE") or Path(user) / "hsl")
+    """Where hsl keeps what can be made again: ``HSL_CACHE``, or ``hsl`` in the user's cache.
+
+    Raises:
+        HslError: the user has no home, and the variable is not set.
+    """
+    try:
+        if own := os.environ.get("HSL_CACHE"):
+            return Path(own)
+        user = os.environ.get("XDG_CACHE_HOME")
+        return (Path(user) if user else Path.home() / ".cache") / "hsl"
+    except RuntimeError as error:
+        raise HslError(
+            "there is no home folder to keep things in: set HSL_CACHE to a folder"
+        ) from error
 
 
 class Row(NamedTuple):
@@ -58,41 +81,69 @@ def inspect(content: bytes, path: str) -> Entry:
     return Entry(digest, width, height, None)
 
 
-class Index:
-    """Entries of the images of one data set, kept between runs.
+def readable(error: OSError, path: str) -> str:
+    """One line for a file that cannot be read, and never could since it was last changed.
 
-    An entry holds as long as the image's stamp does. Processes may share the cache: files are
-    replaced whole, and what a process loses to another is only looked up again.
+    Raises:
+        HslError: the reason is one that passes, and says nothing about the file.
+    """
+    reason = error.strerror or str(error)
+    passing = errno.errorcode.get(error.errno or 0) in _PASSING
+    if passing or isinstance(error, TimeoutError | ConnectionError):
+        raise HslError(f"{path}: cannot be read at the moment ({reason}); try again") from error
+    return f"{path}: cannot be read ({reason})"
+
+
+class Index:
+    """Entries of the images of one source. Each stands as long as the image's stamp does.
+
+    It lies in ``index`` in the cache folder, which may be deleted, and be used by several
+    processes at once. What is found in a damaged file, or by a Pillow of another version, counts
+    as not known; without a cache folder all is looked at each time.
 
     Args:
-        name: of the data set, JSON values that tell it from others.
-        look: makes an entry from an image's content and path.
+        name: values that tell this source from all others, as for `key_of`.
+        look: makes an entry from a file's content and the image's path.
     """
 
     def __init__(self, *name: Hashable, look: Callable[[bytes, str], Entry] = inspect) -> None:
         self.look = look
-        self.path = cache_folder() / "index" / f"{key_of(_VERSION, *name)}.json"
+        key = key_of(_VERSION, PIL.__version__, list(formats()), *name)
+        self.path: Path | None = None
+        with suppress(HslError):
+            self.path = cache_folder() / "index" / f"{key}.json"
         self._kept = self._load()
         self._new: dict[str, list[Any]] = {}
 
     def entries(self, rows: Sequence[Row], read: Callable[[Any], bytes]) -> list[Entry]:
-        """The entry of each row; those that are not known are made by several threads at once."""
+        """The entry of each row; those that are not known are made by several threads at once.
 
-        def make(row: Row) -> Entry:
+        Raises:
+            HslError: an image cannot be read, or not be decoded, for a reason that passes: what it
+                is cannot be said.
+        """
+
+        def make(row: Row) -> Entry | None:
             try:
                 return self.look(read(row.key), row.path)
             except OSError as error:
-                return Entry("", 0, 0, f"{row.path}: cannot be read ({error.strerror or error})")
+                return Entry("", 0, 0, readable(error, row.path))
+            except (OutOfMemory, MemoryError):
+                return None
 
         found = [self._known(row) for row in rows]
         missing = [i for i, entry in enumerate(found) if entry is None]
         if missing:
             several = [rows[i] for i in missing]
             with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
-                for i, made in zip(missing, threads.map(make, several), strict=True):
-                    found[i] = made
-                    if rows[i].stamp and made.digest:  # a file that cannot be read may be mended
-                        self._new[rows[i].path] = [rows[i].stamp, *made]
+                made = list(threads.map(make, several))
+            for i, entry in zip(missing, made, strict=True):
+                # what was too large beside others may not be by itself
+                if (entry := entry or make(rows[i])) is None:
+                    raise OutOfMemory(f"{rows[i].path}: {NO_MEMORY}")
+                found[i] = entry
+                if rows[i].stamp and entry.digest:  # a file that cannot be read may be mended
+                    self._new[rows[i].path] = [rows[i].stamp, *entry]
         return [entry for entry in found if entry is not None]
 
     def _known(self, row: Row) -> Entry | None:
@@ -101,19 +152,28 @@ class Index:
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time alone."""
-        if not self._new:
+        if not self._new or self.path is None:
             return
         self._kept = self._load() | self._kept | self._new
         self._new = {}
-        with suppress(OSError), replacing(self.path) as temporary:
-            temporary.write_text(json.dumps(self._kept), "utf-8")
+        with suppress(HslError):
+            write_notes(self.path, self._kept)
 
     def _load(self) -> dict[str, list[Any]]:
-        """A damaged file counts as none."""
-        try:
-            kept = json.loads(self.path.read_text("utf-8"))
-        except (OSError, ValueError):
-            return {}
+        """What is whole of the file."""
+        kept = None if self.path is None else read_notes(self.path)
         entries = kept.items() if isinstance(kept, dict) else ()
-        whole = 1 + len(Entry._fields)
-        return {name: v for name, v in entries if isinstance(v, list) and len(v) == whole}
+        return {path: values for path, values in entries if _is_whole(values)}
+
+
+def _is_whole(values: Any) -> bool:
+    """Whether values from a file are a stamp and an entry."""
+    if not isinstance(values, list) or len(values) != 1 + len(Entry._fields):
+        return False
+    stamp, digest, *sides, error = values
+    if not isinstance(stamp, str) or not isinstance(error, str | None):
+        return False
+    if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+        return False
+    least = 0 if error is not None else 1
+    return all(type(side) is int and side >= least for side in sides)

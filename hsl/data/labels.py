@@ -1,19 +1,12 @@
 """Labels of images: from a table, joined by name and never by order, or from folders."""
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
+from hsl.data.formats import suffixes, unread
 from hsl.errors import HslError
-
-#: Ways to call an image, from the most to the least exact: path, file name, name without suffix.
-_FORMS: tuple[Callable[[str], str], ...] = (
-    lambda name: name,
-    lambda name: PurePosixPath(name).name,
-    lambda name: PurePosixPath(name).stem,
-)
-_VALUES = {"1": 1.0, "0": 0.0, "-1": 0.0, "true": 1.0, "false": 0.0}
 
 
 class Labels(NamedTuple):
@@ -24,74 +17,111 @@ class Labels(NamedTuple):
     names: tuple[str, ...]
     rows: dict[str, tuple[float, ...]]
 
-    def of(self, images: Sequence[str]) -> list[tuple[float, ...]]:
-        """The labels of images, by their paths within the data set.
+    def of(
+        self, images: Sequence[str], whole: Sequence[str] | None = None
+    ) -> list[tuple[float, ...]]:
+        """The labels of images.
 
-        All are found in one way: by their paths, or else by their file names, or else by those
-        without suffix (``0.png`` has the labels of ``0.jpg``). ``00001`` is not ``1``: data sets
-        count from 0 or from 1. The table may have more rows than there are images.
+        All are found in one way: by their paths within the data set, or within another folder
+        above or below it, or else by their file names; in any of these without suffix if the
+        suffixes are others (``0.png`` has the labels of ``0.jpg``). Unicode's composed and
+        decomposed letters are the same. ``00001`` is not ``1``: data sets count from 0 or from 1.
+        The table may have more rows than there are images.
+
+        Args:
+            images: their paths within the data set.
+            whole: their absolute paths, in the same order.
 
         Raises:
             HslError: an image has no row, or two images would share one.
         """
-        missing: list[str] = []
-        for form in _FORMS:
-            rows = {form(name): row for name, row in self.rows.items()}
-            keys = [form(image) for image in images]
+        fewest, twice = list(images), None
+        for keys, rows in _ways(images, list(self.rows), whole or images):
             missing = [i for i, key in zip(images, keys, strict=True) if key not in rows]
             if missing:
-                continue
-            for several in (keys, [form(name) for name in self.rows]):
-                if twice := _repeated(several):
-                    raise HslError(f"{self.path}: {twice!r} names several images; use their paths")
-            return [rows[key] for key in keys]
+                fewest = min(fewest, missing, key=len)
+            elif several := repeated(keys) or next((k for k in keys if len(rows[k]) > 1), None):
+                twice = twice or several
+            else:
+                return [self.rows[rows[key][0]] for key in keys]
         has = ", ".join(list(self.rows)[:3])
+        if twice and len(fewest) == len(images):
+            raise HslError(
+                f"{self.path}: {twice!r} names several images; use their paths, as in {images[0]} "
+                f"(its rows are called {has}, ...)"
+            )
         raise HslError(
-            f"{self.path}: no row for {len(missing)} of {len(images)} images, such as "
-            f"{missing[0]}; its rows are called {has}, ..."
+            f"{self.path}: no row for {len(fewest)} of {len(images)} images, such as "
+            f"{fewest[0]}; its rows are called {has}, ..."
         )
 
 
-def read_csv(path: Path) -> Labels:
-    """A table with a header: the first column names images (by path, file name, or that without
-    suffix), every other one is a label with values 1 and 0, 1 and -1, or true and false.
-
-    Raises:
-        HslError: no such file, no header, a row of another length, another value, both 0 and -1
-            in one column, or an image or a column that occurs twice.
-    """
-    try:
-        lines = [line for line in csv.reader(text_of(path).splitlines()) if line]
-    except csv.Error as error:
-        raise HslError(f"{path}: is no table ({error})") from error
-    if len(lines) < 2 or len(lines[0]) < 2 or any(v.strip() in _VALUES for v in lines[0][1:]):
-        raise HslError(f"{path}: want a header such as 'image,Smiling' and a row for each image")
-    names = tuple(name.strip() for name in lines[0][1:])
-    return table(path, names, [(line[0].strip(), line[1:]) for line in lines[1:]])
+_Way = tuple[list[str], dict[str, list[str]]]
 
 
-def table(path: Path, names: tuple[str, ...], lines: Sequence[tuple[str, list[str]]]) -> Labels:
-    """Check a table and turn its values into 0 and 1.
+def _ways(images: Sequence[str], names: Sequence[str], whole: Sequence[str]) -> Iterator[_Way]:
+    """Ways to call images and rows, from the most to the least exact: a key for each image, and
+    the names of the rows that have a key."""
+    yield list(images), {name: [name] for name in names}
+    for bare in (False, True):
+        keys, rows = ([_tidy(name, bare) for name in several] for several in (images, names))
+        yield keys, _by(rows, names)
+        yield from _moved(keys, [_tidy(path, bare) for path in whole], rows, names)
+    for bare in (False, True):
+        keys, rows = ([_last(_tidy(n, bare)) for n in several] for several in (images, names))
+        yield keys, _by(rows, names)
+    keys, rows = ([PurePosixPath(_tidy(n)).stem for n in several] for several in (images, names))
+    yield keys, _by(rows, names)
 
-    Raises:
-        HslError: as `read_csv`.
-    """
-    if twice := _repeated(names) or _repeated([name for name, _ in lines]):
-        raise HslError(f"{path}: {twice!r} occurs twice")
-    used: list[set[str]] = [set() for _ in names]
-    rows: dict[str, tuple[float, ...]] = {}
-    for name, values in lines:
-        if len(values) != len(names):
-            raise HslError(f"{path}: {name} has {len(values)} values for {len(names)} labels")
-        texts = [value.strip().lower() for value in values]
-        for label, text, seen in zip(names, texts, used, strict=True):
-            if text not in _VALUES:
-                raise HslError(f"{path}: {label} of {name} is {text!r}; want 1 and 0, or 1 and -1")
-            seen.add(text)
-            if {"0", "-1"} <= seen:
-                raise HslError(f"{path}: {label} is both 0 and -1, at {name}; which one means no?")
-        rows[name] = tuple(_VALUES[text] for text in texts)
-    return Labels(path, names, rows)
+
+def _moved(
+    images: Sequence[str], whole: Sequence[str], rows: Sequence[str], names: Sequence[str]
+) -> Iterator[_Way]:
+    """The way in which a table's paths begin in another folder than the images': one folder is
+    taken from all whole paths, and one put before what remains."""
+    if not images:
+        return
+    paths, by = [PurePosixPath(path).parts for path in whole], _by(rows, names)
+    _, deepest = max((image.count("/"), path) for image, path in zip(images, paths, strict=True))
+    ends = [PurePosixPath(row).parts for row in rows]
+    ends = [end for end in ends if len(end) > 1 and end[-2:] == deepest[-2:]]
+    for kept in range(len(deepest), 1, -1):
+        above, rest = deepest[:-kept], deepest[-kept:]
+        if any(path[: len(above)] != above for path in paths):
+            return  # nor with more taken off
+        found: dict[tuple[str, ...], list[str]] = {}
+        for end in ends:
+            if end[-kept:] == rest:
+                before = end[:-kept]
+                keys = [str(PurePosixPath(*before, *path[len(above) :])) for path in paths]
+                if all(key in by for key in keys):
+                    found[before] = keys
+        if found:
+            # of several that fit, a key with rows of all of them says that it is not clear which
+            keys = next(iter(found.values()))
+            several = zip(*found.values(), strict=True)
+            yield keys, {of[0]: [name for key in of for name in by[key]] for of in several}
+            return
+
+
+def _by(keys: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
+    """Names by their keys."""
+    found: dict[str, list[str]] = {}
+    for key, name in zip(keys, names, strict=True):
+        found.setdefault(key, []).append(name)
+    return found
+
+
+def _tidy(name: str, bare: bool = False) -> str:
+    """A path with ``/`` and composed letters; ``bare``: without an image's suffix."""
+    path = PurePosixPath(unicodedata.normalize("NFC", name).replace("\\", "/"))
+    suffix = path.suffix.lower()
+    known = suffix in suffixes() or unread(suffix) is not None
+    return str(path.with_suffix("") if bare and known else path)
+
+
+def _last(name: str) -> str:
+    return name.rpartition("/")[2]
 
 
 def of_classes(images: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[float, ...]]]:
@@ -129,21 +159,7 @@ def of_pairs(
     return tuple(pairs), [tuple(row) for row in rows]
 
 
-def text_of(path: Path) -> str:
-    """A text file's content, without a byte order mark.
-
-    Raises:
-        HslError: it cannot be read, or is no text.
-    """
-    try:
-        return path.read_text("utf-8-sig")
-    except OSError as error:
-        raise HslError(f"{path}: cannot be read ({error.strerror})") from error
-    except UnicodeDecodeError as error:
-        raise HslError(f"{path}: is no UTF-8 text") from error
-
-
-def _repeated(names: Sequence[str]) -> str | None:
+def repeated(names: Sequence[str]) -> str | None:
     """The first name that occurs again."""
     seen: set[str] = set()
     for name in names:

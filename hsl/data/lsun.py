@@ -11,6 +11,7 @@ from hsl.data.items import Split
 from hsl.data.module import SourceDataModule
 from hsl.data.selection import Part, Source
 from hsl.errors import HslError
+from hsl.files import expanded
 
 
 class LmdbSource(Source):
@@ -79,7 +80,7 @@ class LsunDataModule(SourceDataModule):
 
     def open(self) -> Source:
         """Both databases."""
-        folder = Path(self.source).expanduser()
+        folder = expanded(self.source)
         databases: dict[Split, Path] = {
             "train": folder / f"{self.category}_train_lmdb",
             "test": folder / f"{self.category}_val_lmdb",

@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 
 from hsl.data.align import aligned, inspect_face
-from hsl.data.images import decode
-from hsl.data.index import Index, Row, inspect
+from hsl.data.decoding import decode
+from hsl.data.index import Index, Row, inspect, readable
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split, check_split
 from hsl.data.selection import Selection, Source, report, select
 from hsl.data.stream import Stream, kept
@@ -47,8 +47,8 @@ class Images(ImageSet):
         try:
             content = self.source.read(row.key)
         except OSError as error:
-            reason = error.strerror or error
-            raise HslError(f"{row.path}: cannot be read any more ({reason})") from error
+            reason = readable(error, row.path).removeprefix(f"{row.path}: cannot be read ")
+            raise HslError(f"{row.path}: cannot be read any more {reason}") from error
         image = decode(content, row.path)
         if self.align:
             image = aligned(image, row.path)

@@ -5,14 +5,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_warn
-
+from hsl.data.files import warn, warn_of_unread
 from hsl.data.index import Entry, Index, Row
 from hsl.data.items import SPLITS, Split
 from hsl.errors import HslError
 
 _AT_ONCE = 64  # images that are looked at before it is asked whether there are enough
-_LISTED = 20  # lines of a report
 
 
 class Part(NamedTuple):
@@ -28,10 +26,16 @@ class Source(ABC):
     Args:
         identity: JSON values that tell this source from all others.
         names: of the labels.
+        unread: a line for every picture that is there, but of no format that is read.
     """
 
-    def __init__(self, identity: Sequence[str | None], names: Sequence[str] = ()) -> None:
-        self.identity, self.names = tuple(identity), tuple(names)
+    def __init__(
+        self,
+        identity: Sequence[str | None],
+        names: Sequence[str] = (),
+        unread: Sequence[str] = (),
+    ) -> None:
+        self.identity, self.names, self.unread = tuple(identity), tuple(names), tuple(unread)
 
     @abstractmethod
     def parts(self) -> list[Part]:
@@ -45,13 +49,15 @@ class Source(ABC):
 class Selection(NamedTuple):
     """The rows of each split, with what was found out about each; ``skipped``: a line for every
     image that does not decode; ``duplicates``: pairs of paths with the same content, and whether
-    they lie in different splits; ``seen``: how many images were looked at."""
+    they lie in different splits; ``seen``: how many images were looked at; ``unread``: a line for
+    every picture in a format that is not read."""
 
     rows: dict[Split, list[Row]]
     entries: dict[Split, list[Entry]]
     skipped: list[str]
     duplicates: list[tuple[str, str, bool]]
     seen: int = 0
+    unread: Sequence[str] = ()
 
 
 def split_of(digest: str) -> Split:
@@ -75,9 +81,11 @@ def select(
     when others are added, and copies of it go with it.
 
     Raises:
-        HslError: a split is left empty; an image has too many pixels; with ``strict``, one does
-            not decode.
+        HslError: a split is left empty; an image has too many pixels, or cannot be read or decoded
+            for a reason that passes; with ``strict``, one does not decode, or is not read.
     """
+    if strict and source.unread:
+        raise HslError(f"{source.unread[0]}; convert or remove it, or set strict=false")
     found = Selection({s: [] for s in SPLITS}, {s: [] for s in SPLITS}, [], [])
     columns = {s: _columns(source.names, where.get(s, {})) for s in SPLITS}
     first: dict[str, tuple[str, Split]] = {}
@@ -120,30 +128,25 @@ def select(
         if not found.rows[split] and counts[split] != 0:
             asked = f" with {dict(where[split])}" if where.get(split) else ""
             bad = f", {len(found.skipped)} of them broken" if found.skipped else ""
+            bad += f" ({found.skipped[0]})" if len(found.skipped) == seen > 0 else ""
             raise HslError(
                 f"{seen} images{bad}, but none for {split}{asked}: "
                 f"add images, ask for others, or set {split} to 0"
             )
-    return found._replace(seen=seen)
+    return found._replace(seen=seen, unread=source.unread)
 
 
 def report(found: Selection) -> None:
-    """Warn, on the first rank, of what was skipped and of duplicates, and list them."""
+    """Warn, on the first rank, of what is not read, of what was skipped and of duplicates, and list
+    them."""
+    warn_of_unread(found.unread)
     if found.skipped:
-        _warn(f"{len(found.skipped)} of {found.seen} images are broken and left out", found.skipped)
+        warn(f"{len(found.skipped)} of {found.seen} images are broken and left out", found.skipped)
     for across, where in ((True, "in different splits"), (False, "in the same split")):
         pairs = [f"{one} = {other}" for one, other, is_across in found.duplicates
                  if is_across == across]  # fmt: skip
         if pairs:
-            _warn(f"{len(pairs)} images occur more than once, {where}", pairs)
-
-
-def _warn(title: str, lines: Sequence[str]) -> None:
-    more = len(lines) - _LISTED
-    rest = [f"and {more} more (python -m hsl.data describe lists all)"] if more > 0 else []
-    text = "\n  ".join([f"{title}:", *lines[:_LISTED], *rest])
-    # a file's name need not be text
-    rank_zero_warn(text.encode("utf-8", "replace").decode("utf-8"))
+            warn(f"{len(pairs)} images occur more than once, {where}", pairs)
 
 
 def _columns(names: Sequence[str], labels: Mapping[str, int]) -> list[tuple[int, float]]:

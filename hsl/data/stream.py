@@ -1,18 +1,24 @@
 """Images that come over the network once: those that are asked for are kept, the rest never
 downloaded."""
 
-import json
 import os
 import secrets
 import shutil
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from hsl.data.index import Entry, Row, cache_folder
 from hsl.data.items import SPLITS, Split
+from hsl.data.notes import read_notes, write_notes
 from hsl.data.selection import Part, Selection, Source
+from hsl.errors import HslError
+from hsl.files import require_writable_folder
 from hsl.store import key_of
+
+_NOTES = "rows.json"
+_VERSION = 2  # of what is kept
 
 
 class Stream(Source):
@@ -24,13 +30,17 @@ class Stream(Source):
 
 
 class Kept(Source):
-    """Images of a stream as files."""
+    """Images of a stream as files; `Row.key` is the path of one, and the SHA-256 of its content."""
 
     def parts(self) -> list[Part]:
         return []  # they are selected
 
     def read(self, key: Any) -> bytes:
-        return Path(key).read_bytes()
+        path, digest = key
+        content = Path(path).read_bytes()
+        if sha256(content).hexdigest() != digest:
+            raise HslError(f"{path}: is damaged; delete its folder, and it is fetched again")
+        return content
 
 
 def kept(
@@ -40,20 +50,36 @@ def kept(
     selected; then nothing is fetched.
 
     The files lie in ``streams`` in the cache folder, which may be deleted. A selection appears
-    there whole or not at all, and processes may race for it.
+    there whole or not at all, and processes may race for it. A damaged one is fetched again.
+
+    Raises:
+        HslError: as ``select``, or the cache folder cannot be written.
     """
-    folder = cache_folder() / "streams" / key_of(list(stream.identity), options)
-    if not (folder / "rows.json").is_file():
-        temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
-        try:
-            _write(temporary, stream, select(stream))
+    folder = cache_folder() / "streams" / key_of(_VERSION, list(stream.identity), options)
+    if (found := _read(folder, stream)) is not None:
+        return found
+    require_writable_folder(folder)
+    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
+    damaged = temporary.with_name(f"{temporary.name}.old")
+    try:
+        _write(temporary, stream, select(stream))
+        if (found := _read(folder, stream)) is None:  # else another process was faster
+            if folder.exists():
+                os.replace(folder, damaged)
             os.replace(temporary, folder)
-        except OSError:
-            if not (folder / "rows.json").is_file():  # another process was faster otherwise
-                raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    return _read(folder, stream)
+            found = _read(folder, stream)
+    except OSError as error:
+        if (found := _read(folder, stream)) is None:  # another was faster otherwise
+            raise HslError(
+                f"{folder}: what was fetched cannot be kept ({error.strerror or error}); set "
+                "HSL_CACHE to another folder"
+            ) from error
+    finally:
+        for left in (temporary, damaged):
+            shutil.rmtree(left, ignore_errors=True)
+    if found is None:
+        raise HslError(f"{folder}: what was fetched is not there any more; try again")
+    return found
 
 
 def _write(folder: Path, stream: Stream, found: Selection) -> None:
@@ -66,17 +92,22 @@ def _write(folder: Path, stream: Stream, found: Selection) -> None:
             (folder / name).write_bytes(row.key)
             rows[split].append([row.number, row.path, row.labels, name, entry])
     about = {"skipped": found.skipped, "duplicates": found.duplicates, "seen": found.seen}
-    (folder / "rows.json").write_text(json.dumps({"rows": rows, **about}), "utf-8")
+    write_notes(folder / _NOTES, {"rows": rows, **about})
 
 
-def _read(folder: Path, stream: Stream) -> tuple[Selection, Source]:
-    about = json.loads((folder / "rows.json").read_text("utf-8"))
+def _read(folder: Path, stream: Stream) -> tuple[Selection, Source] | None:
+    """What an earlier run selected; None: nothing, or it is damaged, or an image is not there."""
+    about = read_notes(folder / _NOTES)
+    if about is None:
+        return None
     duplicates = [(one, other, across) for one, other, across in about["duplicates"]]
     found = Selection({}, {}, about["skipped"], duplicates, about["seen"])
     for split in SPLITS:
-        found.rows[split] = [
-            Row(number, path, tuple(labels), folder / name, None)
-            for number, path, labels, name, _ in about["rows"][split]
-        ]
         found.entries[split] = [Entry(*entry) for *_, entry in about["rows"][split]]
+        found.rows[split] = [
+            Row(number, path, tuple(labels), (folder / name, entry[0]), None)
+            for number, path, labels, name, entry in about["rows"][split]
+        ]
+    if not all(row.key[0].is_file() for rows in found.rows.values() for row in rows):
+        return None
     return found, Kept(stream.identity, stream.names)

@@ -13,8 +13,8 @@ import pytest
 import torch
 from PIL import Image, PngImagePlugin
 
+from hsl.data.decoding import decode
 from hsl.data.folder import ImagesDataModule
-from hsl.data.images import decode
 from hsl.errors import HslError
 from layouts import picture, save
 

@@ -11,9 +11,11 @@ import torch
 from torch.utils.data import DistributedSampler
 
 from hsl.data import hub as hub_module
+from hsl.data import published
 from hsl.data.files import image_files
 from hsl.data.folder import ImagesDataModule
 from hsl.data.items import SPLITS
+from hsl.data.origin import Origin
 from hsl.data.selection import split_of
 from hsl.errors import HslError
 from layouts import hub, png, save
@@ -144,7 +146,7 @@ def test_labels_from_a_table(
 ) -> None:
     """In another order than the images, with rows for images that are not there."""
     rows = [f'"{name(file)}",{values[int(file.path.stem) % 2]}, {values[0]}'
-            for file in reversed(image_files(folder))]  # fmt: skip
+            for file in reversed(image_files(folder).images)]  # fmt: skip
     text = "\n".join(["\ufeffimage,Even,Face", "nobody.png,1,1", *rows]) + "\n\n"
     (tmp_path / "labels.csv").write_text(text, "utf-8")
     data = module(folder, labels=str(tmp_path / "labels.csv"))
@@ -201,12 +203,12 @@ def test_what_is_refused(folder: Path, tmp_path: Path) -> None:
         (tmp_path / "single", {}, "but none for"),
         (tmp_path / "single" / "a.png", {}, "is a file"),
         ("nobody/nothing", {}, "network"),
-        (tmp_path / "no such folder", {}, "network"),
+        (tmp_path / "no such folder", {}, "no such folder, and no data set"),
         (tmp_path / "loose", {}, "b.png: lies outside"),
         ({"test": str(folder)}, {}, "name a folder for train"),
         ({"training": str(folder)}, {}, "split 'training'"),
         (folder, {"labels": "columns"}, "want folders"),
-        (folder, {"labels": str(tmp_path / "none.csv")}, "none.csv: cannot be read"),
+        (folder, {"labels": str(tmp_path / "none.csv")}, "none.csv: no such file"),
         (folder, {"where": {"test": {"Smiling": 1}}}, "no label 'Smiling'; there are none"),
         (folder, {"labels": "folders", "where": {"test": {"0": 2}}}, "want 0 or 1"),
         (folder, {"labels": "folders", "where": {"test": {"0": 1, "1": 1}}}, "none for test with"),
@@ -309,14 +311,14 @@ def test_a_stream_that_breaks_off_is_one_line_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path
 ) -> None:
     source = hub(tmp_path, {"train": range(60)})
-    original, broken = hub_module._content, [True]
+    original, broken = Origin.content, [True]
 
-    def content(image):
+    def content(self, image, row):
         if broken[0]:
             raise ConnectionError("reset by peer")
-        return original(image)
+        return original(self, image, row)
 
-    monkeypatch.setattr(hub_module, "_content", content)
+    monkeypatch.setattr(Origin, "content", content)
     counts = {"train": 5, "validation": 2, "test": 3, "streaming": True}
     with pytest.raises(HslError, match=r"train broke off \(ConnectionError\)"):
         module(source, **counts).sets()
@@ -347,7 +349,7 @@ def test_a_hub_id_goes_to_the_library_as_it_is(monkeypatch: pytest.MonkeyPatch) 
         asked.append((arguments, options))
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(hub_module, "load_dataset", load)
+    monkeypatch.setattr(published, "load_dataset", load)
     for streaming in (False, True):
         data = module("huggan/AFHQ", config="x", streaming=streaming, train=1, validation=1, test=1)
         with pytest.raises(HslError, match=r"huggan/AFHQ: .*network"):

@@ -12,8 +12,8 @@ from torchvision.transforms import functional as F
 
 from hsl.data import align
 from hsl.data.align import aligned
+from hsl.data.decoding import Undecodable
 from hsl.data.folder import ImagesDataModule
-from hsl.data.images import Undecodable
 from hsl.data.transforms import Fit, Resampling, Transform
 from hsl.errors import HslError
 
