@@ -15,6 +15,7 @@ from hsl.data.module import SourceDataModule
 from hsl.data.options import data_module, paths_of
 from hsl.errors import HslError
 from hsl.options.arguments import given
+from hsl.names import visible
 from hsl.outputs import require_other_folder, require_outputs
 from hsl.pictures import save_figure
 from hsl.report import print_table, write_csv
@@ -80,7 +81,7 @@ def _list(title: str, lines: Sequence[str]) -> None:
     console = Console(soft_wrap=True, highlight=False, markup=False)
     console.print(f"{title}: {len(lines)}")
     for line in lines:
-        console.print(f"  {line.encode('utf-8', 'replace').decode('utf-8')}")
+        console.print(f"  {visible(line)}")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from hsl.data.formats import called, recognised, suffixes, unread
 from hsl.errors import HslError
 from hsl.files import open_regular
+from hsl.names import visible
 
 #: Suffixes of what lies beside images and is none: such files are not opened to see.
 _NO_PICTURES = re.compile(
@@ -68,9 +69,7 @@ def warn(title: str, lines: Sequence[str]) -> None:
     """Warn, on the first rank, of several things, and list them."""
     more = len(lines) - _LISTED
     rest = [f"and {more} more (python -m hsl.data describe lists all)"] if more > 0 else []
-    text = "\n  ".join([f"{title}:", *lines[:_LISTED], *rest])
-    # a file's name need not be text
-    rank_zero_warn(text.encode("utf-8", "replace").decode("utf-8"))
+    rank_zero_warn("\n  ".join([f"{title}:", *map(visible, lines[:_LISTED]), *rest]))
 
 
 def warn_of_unread(lines: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ from lightning import LightningDataModule
 
 from hsl.data.items import DataModule
 from hsl.errors import HslError
+from hsl.files import expanded
 from hsl.options.documents import read_document, stated, superseded
 from hsl.options.parser import Parser
 from hsl.options.reasons import reason
@@ -50,6 +51,6 @@ def paths_of(data: DataModule) -> list[Path]:
             values += value.values()
         elif isinstance(value, list | tuple):
             values += value
-        elif isinstance(value, str | Path) and os.path.exists(path := Path(value).expanduser()):
+        elif isinstance(value, str | Path) and os.path.exists(path := expanded(value)):
             found.append(path)
     return found
