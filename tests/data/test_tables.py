@@ -32,7 +32,7 @@ VALUES = [1, 0, 0, 1]
         lambda name: name,
         lambda name: f"./{name}",
         lambda name: f"data/{name}",
-        lambda name: f"/home/somebody/data/{name}",
+        lambda name: f"/mnt/else/data/{name}",
         lambda name: "D:\\data\\" + name.replace("/", "\\"),
         lambda name: name.replace(".png", ".jpg"),
         lambda name: name.removesuffix(".png"),
