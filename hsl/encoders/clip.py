@@ -12,7 +12,7 @@ from torchvision.transforms.v2.functional import InterpolationMode, center_crop,
 from hsl.encoders.roles import Role
 from hsl.encoders.tokens import WordTokenizer
 from hsl.encoders.tower import Tower
-from hsl.encoders.weights import freeze, locate, read, suits
+from hsl.encoders.weights import freeze, locate, made, read, suits
 from hsl.errors import HslError
 
 KIND = "clip"
@@ -106,7 +106,13 @@ class Clip(nn.Module):
             )
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
-        clip = cls(*small(tuple(config["words"]), config["width"], config["text"]), config["role"])
+
+        def model() -> open_clip.CLIP:
+            return small(tuple(config["words"]), config["width"], config["text"])[0]
+
+        network = made(path, model, tensors)
+        tokenize = WordTokenizer(tuple(config["words"]), config["text"]["context_length"])
+        clip = cls(network, tokenize, config["role"])
         clip.domain, clip.size = suits(config)
         freeze(clip.model, tensors, path, resize)
         return clip.eval()

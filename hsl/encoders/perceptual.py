@@ -9,7 +9,7 @@ from torch.nn.functional import normalize
 
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
-from hsl.encoders.weights import freeze, locate, read, suits
+from hsl.encoders.weights import freeze, locate, made, read, suits
 from hsl.errors import HslError
 
 KIND = "perceptual"
@@ -80,7 +80,7 @@ class PerceptualDistance(nn.Module):
             return cls(_lpips(net), role, PAPER if net == "alex" else None).eval()
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
-        network = LayerDistance(config["width"])
+        network = made(path, lambda: LayerDistance(config["width"]), tensors)
         freeze(network, tensors, path, resize)
         limits = config.get("thresholds")
         distance = cls(network, config["role"], Thresholds(**limits) if limits else None)

@@ -8,7 +8,7 @@ from torch.nn.functional import interpolate
 
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
-from hsl.encoders.weights import freeze, locate, read, suits
+from hsl.encoders.weights import freeze, locate, made, read, suits
 
 KIND = "segmenter"
 
@@ -61,7 +61,7 @@ class Segmenter(nn.Module):
         """
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
-        network = cls(tuple(config["regions"]), config["width"])
+        network = made(path, lambda: cls(tuple(config["regions"]), config["width"]), tensors)
         network.domain, network.size = suits(config)
         freeze(network, tensors, path, resize)
         return network

@@ -1,17 +1,36 @@
 """Weights of the small frozen networks: safetensors that carry their configuration."""
 
-import json
-import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from hsl.assets import asset
 from hsl.errors import HslError
+from hsl.files import require_file
+from hsl.schema import Rule, check, listed, number, one_of, optional, table, text, whole
+from hsl.tensors import read_tensors, require_weights, write_tensors
+
+Network = TypeVar("Network", bound=nn.Module)
+#: What a configuration says, as far as any of the networks is made by it.
+_RULES: dict[str, Rule] = {
+    "role": one_of("guide", "judge"),
+    "names": listed(text()),
+    "regions": listed(text()),
+    "words": listed(text()),
+    "width": whole(1),
+    "text": table(whole(1)),
+    "thresholds": optional(
+        Rule(
+            "an edit and a boost threshold",
+            lambda v: table(number()).fits(v) and v.keys() == {"edit", "boost"},
+        )
+    ),
+    "domain": optional(text()),
+    "size": optional(whole(1)),
+}
 
 
 def locate(name: str, kind: str) -> Path:
@@ -23,9 +42,7 @@ def locate(name: str, kind: str) -> Path:
         HslError: there is no such file.
     """
     if name.endswith(".safetensors"):
-        if not Path(name).is_file():
-            raise HslError(f"{name}: no such file; give the path of an existing .safetensors file")
-        return Path(name)
+        return require_file(name, "the .safetensors file of a network")
     world, _, role = name.partition("/")
     return asset(f"{world}/{kind}{'_' if role else ''}{role}.safetensors")
 
@@ -36,18 +53,39 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     Raises:
         HslError: the file is damaged, or holds a network of another kind.
     """
-    try:
-        with safe_open(path, framework="pt") as file:
-            config = json.loads((file.metadata() or {}).get("hsl", "{}"))
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, json.JSONDecodeError) as error:
-        reason = str(error).splitlines()[0]
-        raise HslError(f"{path}: not a readable safetensors file ({reason}); restore it") from error
+    config, tensors = read_tensors(path, "a network of hsl's")
     if config.get("kind") != kind:
         held = config.get("kind", "something that hsl did not write")
         raise HslError(f"{path}: holds {held}, not {kind}; give a file of the right kind")
+    try:
+        check(config, _RULES, ["role"])
+        require_weights({k: v for k, v in tensors.items() if v.is_floating_point()})
+    except ValueError as error:
+        raise HslError(f"{path}: not a network of hsl's, or damaged ({error})") from error
     floats = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     return config, floats
+
+
+def made(path: Path, make: Callable[[], Network], tensors: Mapping[str, Tensor]) -> Network:
+    """The network that a configuration describes, if these are its tensors: that is looked at
+    before memory is asked for.
+
+    Args:
+        path: of the file, for messages.
+        make: makes it.
+        tensors: its state.
+
+    Raises:
+        HslError: the configuration describes none, or names or shapes differ.
+    """
+    try:
+        with torch.device("meta"):
+            wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
+        if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+            raise ValueError("its tensors are others")
+        return make()
+    except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
+        raise HslError(f"{path}: weights do not fit the configuration beside them") from error
 
 
 def suits(config: dict[str, Any]) -> tuple[str | None, int | None]:
@@ -58,11 +96,9 @@ def suits(config: dict[str, Any]) -> tuple[str | None, int | None]:
 
 def write(path: Path, network: nn.Module, config: dict[str, Any]) -> None:
     """Write a network's state in float16 with ``config`` (JSON; has ``kind``), all or nothing."""
-    halves = {k: v.detach().cpu() for k, v in network.state_dict().items()}
-    halves = {k: v.half().contiguous() if v.is_floating_point() else v for k, v in halves.items()}
-    temporary = path.with_suffix(".tmp")
-    temporary.write_bytes(save(halves, metadata={"hsl": json.dumps(config)}))
-    os.replace(temporary, path)
+    state = network.state_dict()
+    halves = {k: v.half() if v.is_floating_point() else v for k, v in state.items()}
+    write_tensors(path, halves, config)
 
 
 def freeze(

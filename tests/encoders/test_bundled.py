@@ -1,9 +1,12 @@
 """The shipped networks: they load, know their roles, and are as good as their cards say."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from hsl.assets import asset
@@ -15,6 +18,7 @@ from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.encoders.roles import require_guide, require_judge
 from hsl.encoders.segmenter import Segmenter
+from hsl.encoders.weights import write
 from hsl.errors import HslError
 
 N = 400
@@ -146,6 +150,42 @@ def test_missing_and_damaged_files_are_told_in_one_line(name: str, tmp_path: Pat
             LOADERS[name](str(path))
         assert "\n" not in str(caught.value)
         assert str(path) in str(caught.value)
+
+
+CHANGES = {
+    "width of 10^6": {"width": 10**6 * 8},
+    "width of text": {"width": "x"},
+    "no width": {"width": None},
+    "role": {"role": "referee"},
+    "size": {"size": -1},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("name", LOADERS)
+def test_a_damaged_configuration_is_refused(name: str, change: str, tmp_path: Path) -> None:
+    """Before the 10 TB of a layer of that width are asked for."""
+    with safe_open(asset(f"toyfaces/{name}.safetensors"), framework="pt") as file:
+        config = json.loads(file.metadata()["hsl"]) | CHANGES[change]
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    path = tmp_path / "harmed.safetensors"
+    save_file(tensors, path, metadata={"hsl": json.dumps(config)})
+    with pytest.raises(HslError, match=r"harmed.safetensors: ") as caught:
+        LOADERS[name](str(path))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
+    network = AttributeClassifier.load("toyfaces/guide")
+    path = tmp_path / "mine.safetensors"
+    config = {"kind": "attributes", "role": "guide", "names": list(network.names), "width": 16}
+    write(path, network, config)
+    assert AttributeClassifier.load(str(path)).names == network.names
+    raw = bytearray(path.read_bytes())
+    raw[-2] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(HslError, match="not those that were written"):
+        AttributeClassifier.load(str(path))
 
 
 def test_files_stay_small() -> None:
