@@ -20,6 +20,7 @@ from torch import Tensor
 from hsl.backbones import Backbone
 from hsl.directions import Boundary, provenance
 from hsl.errors import HslError
+from hsl.files import read_bytes
 
 _ARRAY = ("numpy.core.multiarray._reconstruct", "numpy._core.multiarray._reconstruct")
 _BUFFER = ("numpy.core.numeric._frombuffer", "numpy._core.numeric._frombuffer")
@@ -82,10 +83,9 @@ def read_official(path: str | Path) -> OfficialBoundary:
             arrays; an SVC with another kernel, more classes, or numbers that are not finite.
     """
     path = Path(path)
-    if not path.is_file():
-        raise HslError(f"{path}: no such file; want a boundary saved by BoundaryDiffusion")
+    pickled = read_bytes(path, "a boundary saved by BoundaryDiffusion")
     try:
-        state = _state_of_svc(_noted(path.read_bytes()))
+        state = _state_of_svc(_noted(pickled))
         if state.get("kernel") != "linear":
             raise ValueError("its kernel is not linear")
         fields = ("dual_coef_", "support_vectors_", "intercept_")

@@ -1,9 +1,14 @@
 """Models of the Hugging Face Hub, which may not answer, or not have what is asked for."""
 
 import errno
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-from huggingface_hub import HfApi, snapshot_download
+from huggingface_hub import HfApi, constants, get_session, snapshot_download
 from huggingface_hub.errors import (
     HFValidationError,
     RepositoryNotFoundError,
@@ -14,6 +19,9 @@ from hsl.errors import HslError
 
 #: Seconds to wait for the Hub's first answer; its own client would wait for ever.
 WAIT = 20.0
+#: Seconds after which any other download is given up.
+SECONDS = 60.0
+_TIMEOUTS = ("ConnectTimeout", "ReadTimeout", "PoolTimeout", "WriteTimeout", "Timeout")
 _ABSENT = (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError)
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS)
 
@@ -35,6 +43,43 @@ def snapshot(name: str, *patterns: str) -> Path:
     except Exception as error:  # the Hub's client raises its own, its transport's and OS errors
         raise HslError(f"{name}: {_why(error)}") from error
     return Path(folder)
+
+
+@contextmanager
+def limited() -> Iterator[str | None]:
+    """Within it, downloads end. The Hub's client tries a silent Hub again and again, for many
+    minutes; so whether it answers at all is found out once before, and if it does not, the client
+    takes what is on this disk alone. Yields what to say of it then, and None where it answers.
+    """
+    silent = _silence()
+    flags: list[Any] = [constants]
+    if "datasets.config" in sys.modules:  # which is slow to import
+        flags.append(sys.modules["datasets.config"])
+    before = [flag.HF_HUB_OFFLINE for flag in flags]
+    patience = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(SECONDS)  # of urllib, which has no other
+    try:
+        for flag in flags if silent else ():
+            flag.HF_HUB_OFFLINE = True
+        yield silent
+    finally:
+        socket.setdefaulttimeout(patience)
+        for flag, value in zip(flags, before, strict=True):
+            flag.HF_HUB_OFFLINE = value
+
+
+def _silence() -> str | None:
+    """What to say of a Hub that does not answer; None: it does, or it is known not to be asked,
+    or refuses, which its client says itself and at once."""
+    if constants.HF_HUB_OFFLINE:
+        return None
+    client: Any = get_session()
+    try:
+        client.head(constants.ENDPOINT, timeout=WAIT)
+    except Exception as error:  # of httpx, or of requests, as the client's version has it
+        if type(error).__name__ in _TIMEOUTS:
+            return f"{constants.ENDPOINT} did not answer in {WAIT:g} seconds"
+    return None
 
 
 def _answers(name: str) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from hsl.encoders.perceptual import PAPER
 from hsl.errors import HslError
-from hsl.files import replacing
+from hsl.files import read_text, replacing
 
 EDIT_THRESHOLD, BOOST_THRESHOLD = PAPER
 
@@ -189,10 +189,9 @@ def read_tsv(path: str | Path) -> dict[int, float]:
         HslError: no such file, or a line of another form.
     """
     path = Path(path)
-    if not path.is_file():
-        raise HslError(f"{path}: no such table")
+    lines = read_text(path, "a table of lines of timestep, tab, value").splitlines()
     try:
-        rows = [line.split("\t") for line in path.read_text().splitlines() if line.strip()]
+        rows = [line.split("\t") for line in lines if line.strip()]
         curve = {int(t): float(value) for t, value in rows}
     except ValueError as error:
         raise HslError(f"{path}: want lines of timestep, tab, value ({error})") from error
@@ -204,7 +203,7 @@ def read_tsv(path: str | Path) -> dict[int, float]:
 def write_tsv(path: str | Path, curve: Mapping[int, float]) -> None:
     """Write a curve in the format that `read_tsv` reads."""
     with replacing(path) as temporary:
-        temporary.write_text("".join(f"{t}\t{v}\n" for t, v in sorted(curve.items())))
+        temporary.write_text("".join(f"{t}\t{v}\n" for t, v in sorted(curve.items())), "utf-8")
 
 
 def _thinned(items: list[tuple[int, float]], n: int = 8) -> Iterable[tuple[int, float]]:

@@ -28,7 +28,7 @@ from hsl.data.options import data_module, paths_of
 from hsl.encoders.perceptual import PAPER, PerceptualDistance, Thresholds
 from hsl.encoders.roles import require_guide, unsuited
 from hsl.errors import HslError
-from hsl.files import require_writable_folder
+from hsl.files import read_text, require_writable_folder
 from hsl.latents import LEVEL, class_distances, expected_cosine, summary
 from hsl.options.arguments import given
 from hsl.outputs import require_outputs
@@ -297,14 +297,12 @@ def accuracy_curve(path: Path) -> dict[int, float]:
     Raises:
         HslError: no such file, or another table.
     """
-    if not path.is_file():
-        raise HslError(f"{path}: no such table; want accuracy.csv of a run of a linear method")
+    text = read_text(path, "accuracy.csv of a run of a linear method")
     found: dict[int, list[float]] = {}
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            for row in csv.DictReader(file):
-                found.setdefault(int(row["t"]), []).append(float(row["balanced_accuracy"]))
-    except (KeyError, TypeError, ValueError) as error:  # the last for bytes that are no text, too
+        for row in csv.DictReader(text.splitlines()):
+            found.setdefault(int(row["t"]), []).append(float(row["balanced_accuracy"]))
+    except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise HslError(f"{path}: not the accuracy.csv of a linear method") from error
     known = {t: [v for v in values if not math.isnan(v)] for t, values in found.items()}
     if not known or not all(known.values()):

@@ -1,14 +1,21 @@
 """The Hub is not waited for without end, and its failures are told apart in one line."""
 
 import errno
+import socket
+import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import HFValidationError
 
 from hsl import hub
+from hsl.backbones import load
+from hsl.data.align import _detector
 from hsl.errors import HslError
 
 
@@ -67,3 +74,71 @@ def test_what_cannot_be_kept(fake: Hub) -> None:
     fake.keeps = OSError(errno.ENOSPC, "No space left on device", "/there/.cache")
     with pytest.raises(HslError, match=r"kept at /there/.cache \(No space left.*HF_HOME"):
         hub.snapshot("owner/model", "*.json")
+
+
+@pytest.fixture
+def silent(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
+    """A Hub that accepts and never answers; those who asked."""
+    asked: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def accept() -> None:
+            while True:
+                try:
+                    asked.append(server.accept()[0])
+                except OSError:
+                    return
+
+        threading.Thread(target=accept, daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        monkeypatch.setattr(constants, "ENDPOINT", url)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(hub, "WAIT", 0.3)
+        yield asked
+    for connection in asked:
+        connection.close()
+
+
+def test_asking_a_silent_hub_has_an_end(silent: list[socket.socket]) -> None:
+    with pytest.raises(HslError, match=r"google/none: .*could not be reached") as error:
+        load("google/none")
+    assert "\n" not in str(error.value) and silent
+    assert not constants.HF_HUB_OFFLINE and socket.getdefaulttimeout() is None
+
+
+def test_what_is_on_this_disk_is_taken_from_a_silent_hub(
+    silent: list[socket.socket], tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0" * 40
+    kept = tmp_path / "models--owner--model"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text(commit)
+    (kept / "snapshots" / commit).mkdir(parents=True)
+    (kept / "snapshots" / commit / "config.json").write_text("{}")
+    with hub.limited() as said:
+        assert said is not None and "did not answer" in said
+        path = hf_hub_download("owner/model", "config.json", cache_dir=tmp_path)
+    assert path.endswith("config.json")
+
+
+def test_a_model_that_a_detector_needs(silent: list[socket.socket], monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "cv2", SimpleNamespace())  # which need not be installed
+    _detector.cache_clear()
+    with pytest.raises(HslError, match="did not answer"):
+        _detector()
+
+
+def test_an_offline_client_asks_nobody(silent: list[socket.socket], monkeypatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with hub.limited() as said:
+        assert said is None and constants.HF_HUB_OFFLINE
+    assert constants.HF_HUB_OFFLINE and not silent
+
+
+def test_a_hub_that_refuses_says_so_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{port}")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    with hub.limited() as said:
+        assert said is None and socket.getdefaulttimeout() == hub.SECONDS

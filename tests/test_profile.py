@@ -116,7 +116,7 @@ def test_tables_come_back(tmp_path: Path) -> None:
             read_tables(tmp_path / "new" / "celeba")
         path.write_text(text)
     paths[-1].unlink()
-    with pytest.raises(HslError, match=r"celeba_LPIPS_distance_x_std\.tsv: no such table"):
+    with pytest.raises(HslError, match=r"celeba_LPIPS_distance_x_std\.tsv: no such file"):
         read_tables(tmp_path / "new" / "celeba")
 
 

@@ -174,7 +174,7 @@ def test_the_accuracy_curve(tmp_path: Path) -> None:
         ({"config": "absent.yaml"}, "absent.yaml"),
         ({"backbone": "absent/model"}, "absent/model"),
         ({"device": "nowhere"}, "--device nowhere: cannot be used"),
-        ({"accuracy": "absent.csv"}, "absent.csv: no such table"),
+        ({"accuracy": "absent.csv"}, "absent.csv: no such file"),
         ({"image": 5}, "image"),
     ],
     ids=str,
@@ -241,7 +241,7 @@ def test_the_profile_of_tables(folder: str, tmp_path: Path, capsys) -> None:
     assert main(["profile", tables, f"--out={tmp_path / 'c'}", "--data.init_args.size=8"]) == 2
     assert "not needed with --tables" in capsys.readouterr().err
     assert main(["profile", f"--tables={tmp_path / 'absent'}", f"--out={tmp_path / 'c'}"]) == 2
-    assert "absent_LPIPS_distance_x0_t.tsv: no such table" in capsys.readouterr().err
+    assert "absent_LPIPS_distance_x0_t.tsv: no such file" in capsys.readouterr().err
     assert not (tmp_path / "c").exists()
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hsl.errors import HslError
+from hsl.files import read_text
 from hsl.schedule import Schedule
 
 #: Bounds of every whole number in a network's configuration, and of the length of every list:
@@ -22,7 +23,7 @@ def read_json(path: Path) -> dict[str, Any]:
         HslError: it cannot be read, or holds something else.
     """
     try:
-        about = json.loads(path.read_text(encoding="utf-8"))
+        about = json.loads(read_text(path, "a JSON file"))
     except (ValueError, OSError, RecursionError) as error:
         raise HslError(f"{path}: not a readable JSON file ({error}); fetch it anew") from error
     if not isinstance(about, dict):

@@ -13,6 +13,7 @@ from PIL import Image
 from hsl.data.decoding import Undecodable, decode
 from hsl.data.index import Entry, inspect
 from hsl.errors import HslError
+from hsl.hub import limited
 
 _MODEL = ("opencv/face_detection_yunet", "face_detection_yunet_2023mar.onnx")
 _SEEN = 640  # longest side that faces are looked for at: enough for any that is worth cutting out
@@ -96,10 +97,10 @@ def _detector() -> Any:
         import cv2
     except ImportError as error:
         raise HslError('align needs OpenCV: pip install "hsl[align]"') from error
-    try:
-        path = hf_hub_download(*_MODEL)
-    except Exception as error:  # the library raises its own, the Hub's and OS errors
-        raise HslError(
-            f"{_MODEL[0]}: cannot be had ({type(error).__name__}); see the network"
-        ) from error
+    with limited() as silent:
+        try:
+            path = hf_hub_download(*_MODEL)
+        except Exception as error:  # the library raises its own, the Hub's and OS errors
+            reason = silent or type(error).__name__
+            raise HslError(f"{_MODEL[0]}: cannot be had ({reason}); see the network") from error
     return cv2.FaceDetectorYN.create(str(Path(path)), "", (_SEEN, _SEEN))

@@ -14,6 +14,7 @@ from hsl.encoders.tokens import WordTokenizer
 from hsl.encoders.tower import Tower
 from hsl.encoders.weights import freeze, locate, made, read, suits
 from hsl.errors import HslError
+from hsl.hub import limited
 
 KIND = "clip"
 
@@ -127,8 +128,9 @@ class Clip(nn.Module):
             )
         logging.disable(logging.ERROR)  # without network, twenty lines about retries
         try:
-            model = open_clip.create_model(architecture, pretrained=weights)
-            tokenize = open_clip.get_tokenizer(architecture)
+            with limited():
+                model = open_clip.create_model(architecture, pretrained=weights)
+                tokenize = open_clip.get_tokenizer(architecture)
         except Exception as error:  # huggingface_hub, urllib and torch each raise their own
             raise HslError(
                 f"{architecture}/{weights}: could not be downloaded or read; download it on a "

@@ -11,6 +11,7 @@ from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
 from hsl.encoders.weights import freeze, locate, made, read, suits
 from hsl.errors import HslError
+from hsl.hub import limited
 
 KIND = "perceptual"
 NETS = ("alex", "vgg", "squeeze")
@@ -136,7 +137,7 @@ def _lpips(net: str) -> nn.Module:
     import lpips  # slow to import, and only needed here
 
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), limited():
             warnings.simplefilter("ignore")  # it calls torchvision as torchvision 0.12 was called
             distance: nn.Module = lpips.LPIPS(net=net, verbose=False)
     except (OSError, RuntimeError) as error:
