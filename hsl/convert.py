@@ -3,8 +3,8 @@
 import argparse
 import hashlib
 import json
+import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import diffusers
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from hsl import checkpoints, commands
+from hsl import checkpoints, commands, leftovers
 from hsl.backbones import PRESETS, Backbone, Unstated, load
 from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
@@ -48,12 +48,15 @@ def convert(original: Original, out: Path, name: str, image: Path | None = None)
     """
     _require_free(out)
     there = next(parent for parent in out.absolute().parents if parent.exists())
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=there) as temporary:
-        folder = Path(temporary) / "model"
+    leftovers.sweep(there)
+    folder = there / leftovers.temporary_name()
+    try:
         _write(original, folder, name)
         outcome = None if image is None else verify(load(str(folder)), image)
         out.parent.mkdir(parents=True, exist_ok=True)
         folder.rename(out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return outcome
 
 

@@ -8,7 +8,6 @@ written, and what to do. Tensors in files: `hsl.tensors`.
 import errno
 import os
 import re
-import secrets
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,11 +15,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from hsl.errors import HslError
+from hsl.leftovers import temporary_name
 
-#: Files that are being written: ours, ours of older versions, and those of safetensors.
-_TEMPORARY = re.compile(
-    r"\.hsl-[0-9a-f]{12}(\.\w+)?|\..+\.[0-9a-f]{12}\.\w+|\.tmp[0-9A-Za-z]{6}", re.ASCII
-)
 _SUFFIX = re.compile(r"\.\w{1,15}", re.ASCII)
 _ELSEWHERE = "give another path"
 #: What is wrong, and what to do, by the number that the system gives.
@@ -58,7 +54,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     """
     target = require_writable(path)
     suffix = target.suffix if _SUFFIX.fullmatch(target.suffix) else ""
-    temporary = target.with_name(f".hsl-{secrets.token_hex(6)}{suffix}")
+    temporary = target.with_name(temporary_name(suffix))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # made here, since a new file's mode is the one way to learn what the umask gives
@@ -89,12 +85,6 @@ def expanded(path: str | Path) -> Path:
     except RuntimeError as error:
         raise HslError(f"{path}: nobody's home folder is known by this name; give the whole "
                        "path") from error  # fmt: skip
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file of this name is one that is being written, or was when its writer was
-    killed."""
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 def require_writable(path: str | Path) -> Path:

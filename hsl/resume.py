@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hsl.errors import HslError
-from hsl.files import is_temporary, read_text, replacing
+from hsl.files import read_text, replacing
+from hsl.leftovers import is_temporary
 from hsl.options.yamls import parse_yaml, read_yaml
 
 Progress = Literal["nothing", "training", "fitted", "done"]
 LAST, FITTED, FINAL = (f"checkpoints/{name}.ckpt" for name in ("last", "fitted", "final"))
 #: What may differ between a run and its resumption: where things lie and what is shown.
 _FREE = re.compile(
-    r"(config|resume|runs|name|ckpt_path|weights_only|wandb|checkpoints"
+    r"(config|resume|overwrite|runs|name|ckpt_path|weights_only|wandb|checkpoints"
     r"|data\.init_args\.num_workers|trainer\.enable_progress_bar)(\.|$)"
 )
 #: Where it lies may differ, but not whether there is one: without, images are computed again.
@@ -39,9 +40,10 @@ def progress(folder: Path) -> Progress:
     return "nothing"
 
 
-def require_alike(folder: Path, config: str, anew: bool = False) -> None:
+def require_alike(folder: Path, config: str, anew: bool = False, filled: str = "{}") -> None:
     """Compare a run's ``config.yaml`` with the configuration that is to go on with it, as YAML; or
-    to begin it ``anew``, for which the checkpoint to begin with must be the same too.
+    to begin it ``anew``, for which the checkpoint to begin with must be the same too. What it says
+    may also be what is ``filled`` in of itself where the configuration says nothing.
 
     Raises:
         HslError: they differ, or the run's cannot be read.
@@ -53,11 +55,13 @@ def require_alike(folder: Path, config: str, anew: bool = False) -> None:
             raise HslError(f"{path}: holds no options")
     except HslError as error:
         raise HslError(f"{error}: missing or damaged, so the run cannot be resumed") from error
-    was, now = dict(_flat(found)), dict(_flat(parse_yaml(config)))
+    was, now = dict(flat(found)), dict(flat(parse_yaml(config)))
+    own = {k: v for k, v in flat(parse_yaml(filled)) if now.get(k) is None}
     differing = [
         f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(was.keys() | now.keys())
         if _differs(name, was.get(name), now.get(name), anew)
+        and (name not in own or was.get(name) != own[name])
     ]
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
@@ -65,14 +69,13 @@ def require_alike(folder: Path, config: str, anew: bool = False) -> None:
                        "resume it with its own, or begin another run")  # fmt: skip
 
 
-def sweep(folder: Path, anew: bool) -> None:
-    """Remove what a killed run was writing; ``anew`` also the checkpoints of an earlier run."""
+def sweep(folder: Path) -> None:
+    """Remove what a killed run was writing."""
     for path in folder.rglob(".*"):
         if is_temporary(path.name):
             path.unlink(missing_ok=True)
     # SLURM's requeueing saves in the middle of a step, from which no run could go on alike
-    unused = list(folder.glob("hpc_ckpt_*.ckpt"))
-    for path in unused + ([folder / name for name in (LAST, FITTED, FINAL)] if anew else []):
+    for path in folder.glob("hpc_ckpt_*.ckpt"):
         path.unlink(missing_ok=True)
 
 
@@ -130,9 +133,10 @@ def _differs(name: str, was: Any, now: Any, anew: bool) -> bool:
     return bool(was != now and not free)
 
 
-def _flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested options as pairs of a dotted name and a value."""
     if isinstance(value, dict) and value:
         for name, part in value.items():
-            yield from _flat(part, f"{prefix}.{name}" if prefix else str(name))
+            yield from flat(part, f"{prefix}.{name}" if prefix else str(name))
     else:
         yield prefix, value

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hsl.errors import HslError
@@ -40,7 +40,8 @@ def write_tensors(
     said = json.loads(json.dumps(_finite(header)))
     said[SUM] = checksum(said, map(part, held, held.values()))
     with replacing(path) as temporary:
-        save_file(held, temporary, metadata={"hsl": json.dumps(said)})
+        # not save_file, which writes to a name of its own first: a kill would leave that behind
+        temporary.write_bytes(save(held, metadata={"hsl": json.dumps(said)}))
     return Path(path)
 
 

@@ -14,7 +14,6 @@ from safetensors.torch import save_file
 
 from hsl.errors import HslError
 from hsl.files import (
-    is_temporary,
     open_regular,
     read_text,
     replacing,
@@ -22,6 +21,7 @@ from hsl.files import (
     require_writable,
     require_writable_folder,
 )
+from hsl.leftovers import is_temporary
 
 
 @pytest.fixture(params=[0o022, 0o077, 0o002])

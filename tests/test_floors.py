@@ -12,11 +12,12 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 #: The floors, lowest first, as (number, names); where modules stand on others of the same floor,
 #: these have rows. A new module or package directly under hsl/ goes in here.
 ROWS = (
-    (1, "errors types signals names"),
-    (1, "files schema hub"),
+    (1, "errors types signals names leftovers"),
+    (1, "files schema hub jobs locks"),
     (1, "options"),
     (1, "commands schedule assets report progress precision tensors confidence pictures"),
     (1, "store checkpoints ranks resume outputs"),
+    (1, "runs loggers launching"),
     (2, "backbones encoders solvers data"),
     (3, "directions losses metrics"),
     (3, "boundaries"),

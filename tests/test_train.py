@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,9 @@ def test_a_run_folder_is_complete(run: Path) -> None:
     assert figures(run)["images"] == 3 and figures(run)["strength"] in (0.5, 1.5)
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert config["model"]["init_args"]["t_edit"] == 300
-    assert config["data"]["init_args"]["where"]["test"] == {"Smiling": 0}
+    assert config["name"] is config["data"]["init_args"]["where"] is None  # as it was given
+    lines = (run / "config.yaml").read_text().splitlines()
+    assert "# filled in: data.init_args.where.test.Smiling: 0" in lines
 
 
 def test_latest_points_to_the_run(run: Path, place: Place) -> None:
@@ -116,11 +119,12 @@ def test_a_checkpoint_tests_alike(run: Path, place: Place) -> None:
     held = torch.load(checkpoint, weights_only=True)
     assert all(key.startswith("directions.") for key in held["state_dict"])
     status, out, _ = call(place.arguments("test", "again", ckpt_path=checkpoint))
-    assert status == 0 and out[-1] == str(place.runs / "again")
-    first, second = figures(run), figures(place.runs / "again")
+    assert status == 0 and out[-1] == str(place.runs / "again" / "test")
+    first, second = figures(run), figures(place.runs / "again" / "test")
     for name in ("strength", "t_edit", "t_boost", "target_after", "leakage", "s_dir"):
         assert second[name] == pytest.approx(first[name], abs=1e-5), name
-    assert (place.runs / "again" / "grid.png").exists()
+    assert (place.runs / "again" / "test" / "grid.png").exists()
+    assert not (place.runs / "again" / "grid.png").exists()
 
 
 def test_a_config_file_repeats_its_run(run: Path, place: Place) -> None:
@@ -169,24 +173,20 @@ def test_an_attribute_that_has_no_label(place: Place) -> None:
 def test_predict_fills_the_cache(place: Place) -> None:
     cache = {"model.init_args.cache": place.root / "cache"}
     status, out, _ = call(place.arguments("predict", "inverted", **cache))
-    assert status == 0 and out[-1] == str(place.runs / "inverted")
+    assert status == 0 and out[-1] == str(place.runs / "inverted" / "predict")
     records = list((place.root / "cache").rglob("*.safetensors"))
     assert len(records) == 4 + 3 + 3
     assert set(Store(place.root / "cache").get(records[0].stem)) == {"x_T"}
 
 
-def test_runs_of_one_process_have_folders_of_their_own(place: Place, monkeypatch) -> None:
-    stamps = iter(("first", "second"))
-    monkeypatch.setattr(train, "_stamp", lambda: next(stamps))
+def test_runs_of_one_second_have_folders_of_their_own(place: Place, monkeypatch) -> None:
+    monkeypatch.setattr(time, "strftime", lambda *_: "now")
     last = []
     for _ in range(2):
-        out = io.StringIO()
-        with contextlib.redirect_stdout(out):
-            cache = {"model.init_args.cache": place.root / "shared cache"}
-            arguments = place.arguments("predict", "", **cache)
-            train.main([item for item in arguments if not item.startswith("--name")])
-        last.append(out.getvalue().splitlines()[-1])
-    assert last == [str(place.runs / name) for name in ("first", "second")]
+        cache = {"model.init_args.cache": place.root / "shared cache"}
+        arguments = place.arguments("predict", "", **cache)
+        last += call([item for item in arguments if not item.startswith("--name")])[1][-1:]
+    assert last == [str(place.runs / name / "predict") for name in ("now", "now-2")]
 
 
 WRONG = {

@@ -2,7 +2,6 @@
 downloaded."""
 
 import os
-import secrets
 import shutil
 from collections.abc import Callable
 from hashlib import sha256
@@ -15,6 +14,7 @@ from hsl.data.notes import read_notes, write_notes
 from hsl.data.selection import Part, Selection, Source
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
+from hsl.leftovers import sweep, temporary_name
 from hsl.store import key_of
 
 _NOTES = "rows.json"
@@ -59,8 +59,9 @@ def kept(
     if (found := _read(folder, stream)) is not None:
         return found
     require_writable_folder(folder)
-    temporary = folder.with_name(f".{folder.name}.{secrets.token_hex(6)}")
-    damaged = temporary.with_name(f"{temporary.name}.old")
+    sweep(folder.parent)
+    temporary = folder.with_name(temporary_name())
+    damaged = folder.with_name(temporary_name())
     try:
         _write(temporary, stream, select(stream))
         if (found := _read(folder, stream)) is None:  # else another process was faster

@@ -32,7 +32,11 @@ def reason(error: BaseException) -> str | None:
         text = _first_line(str(links[-1]).removeprefix("'"), links[-1])
         keys = [key for key in dict.fromkeys(_KEY.findall(str(error))) if key not in text]
         return f"--{'.'.join(keys)}: {text}" if keys else text
-    return _first_line(str(error), error) if isinstance(error, _MENDABLE) else None
+    for link in links:  # jsonargparse lists it among what else a value might be
+        if isinstance(link, ModuleNotFoundError) and (said := str(link)) and said in str(error):
+            return _first_line(said, link)
+    mendable = isinstance(error, _MENDABLE) or _of_a_library(error)
+    return _first_line(str(error), error) if mendable else None
 
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -42,6 +46,19 @@ def chain(error: BaseException | None) -> Iterator[BaseException]:
         seen.append(error)
         yield error
         error = error.__cause__ or error.__context__
+
+
+def _of_a_library(error: BaseException) -> bool:
+    """Whether Lightning or a logger refuses its settings, its surroundings, or to be without what
+    is not installed."""
+    if type(error).__module__.startswith("wandb."):
+        return True
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    refuses = isinstance(error, ValueError | RuntimeError | ModuleNotFoundError)
+    return refuses and module.startswith(("lightning.pytorch.", "lightning.fabric."))
 
 
 def _first_line(text: str, error: BaseException) -> str:

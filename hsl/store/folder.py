@@ -9,15 +9,13 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 
 from hsl.errors import HslError
-from hsl.files import is_temporary
+from hsl.leftovers import is_abandoned, is_temporary
 from hsl.store.cache import HEADER, WANTED
 from hsl.tensors import read_header, read_tensors
 
 _RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
 #: What a damaged file, header or entry of the header raises.
 _UNREADABLE = (SafetensorError, OSError, ValueError, TypeError)
-#: Seconds after which a temporary file is no longer being written: its writer was killed.
-ABANDONED = 3600.0
 
 
 class Entry(NamedTuple):
@@ -52,7 +50,14 @@ def leftovers(folder: Path) -> list[Entry]:
     Raises:
         HslError: there is no such folder.
     """
-    return [entry for entry in _files(folder, _is_leftover) if entry.age > ABANDONED]
+    return [entry for entry in _files(folder, _is_leftover) if is_abandoned(entry.path)]
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed writers left behind, if there is such a folder."""
+    if folder.is_dir():
+        for entry in leftovers(folder):
+            entry.path.unlink(missing_ok=True)
 
 
 def damage(path: Path) -> str | None:
