@@ -5,11 +5,13 @@ import json
 import os
 import random
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pytest
 import torch
 import yaml
 from PIL import Image
@@ -18,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 from edits import Place, made_borders, made_place
 from fuzzing import NASTY, NUMBERS, WORDS, Case, damaged, damaged_json, damaged_tensors
-from hsl import convert, edit, study
+from hsl import convert, edit, study, train
 from hsl.data import __main__ as data
 from hsl.intervals import Curves
 from hsl.profile import Profile, write_tables
@@ -75,14 +77,15 @@ Make = Callable[[World, random.Random, Path, Path], Case]
 
 def kind_of(number: int) -> str:
     """What is damaged in input ``number``."""
-    return list(KINDS)[number % len(KINDS)]
+    return KINDS[number % len(KINDS)].__name__
 
 
 def case_of(number: int, world: World, work: Path) -> Case:
     """Input ``number``; its files are made in ``work``."""
     inputs = work / "in"
     inputs.mkdir(parents=True)
-    return KINDS[kind_of(number)](world, random.Random(number), inputs, work / "out")
+    make = KINDS[number % len(KINDS)]
+    return make(world, random.Random(number), inputs, work / "out")
 
 
 def _edit(world: World, inputs: Path, out: Path, *arguments: object) -> Case:
@@ -318,8 +321,53 @@ def study_option(world: World, rng: random.Random, inputs: Path, out: Path) -> C
     return Case("hsl.study", study.main, [verb, *(f"--{k}={v}" for k, v in given.items())], inputs)
 
 
-KINDS: dict[str, Make] = {
-    make.__name__: make
-    for make in (image, direction, record, backbone, checkpoint, labels, configuration, tables,
-                 cache, option, study_option)
+#: Of ``hsl.train fit``, so that it would be small.
+SMALL: dict[str, object] = {
+    "model.init_args.steps": 4, "model.init_args.t_edit": 300, "model.init_args.t_boost": 100,
+    "model.init_args.t_start": "null", "data.init_args.train": 4, "data.init_args.validation": 3,
+    "data.init_args.test": 3, "data.init_args.batch_size": 2, "trainer.max_epochs": 1,
+    "trainer.accelerator": "cpu", "trainer.devices": 1, "strength.strengths": "[0.5,1.5]",
+    "grids.images": 2, "wandb": "disabled",
 }  # fmt: skip
+CLASSES = [
+    "os.system", "builtins.eval", "torch.optim.SGD", "torch.nn.Linear", "hsl.data.folder.X", "x.y",
+    "hsl.solvers.SVM", "hsl.methods.linear.Linear", "hsl.data.folder.ImagesDataModule", "", "..",
+]  # fmt: skip
+
+
+def training(world: World, rng: random.Random, inputs: Path, out: Path) -> Case:
+    """A fit with an option of any value, a class that is none of its kind, or a damaged YAML; up
+    to where it would begin to train."""
+    given = {"model.init_args.backbone": world.place.backbone, "runs": out} | SMALL
+    kind, more = rng.randrange(4), list[str]()
+    if kind == 0:
+        more = ["--config", str(text_of_yaml(world, rng, inputs))]
+    elif kind == 1:
+        name = rng.choice(["model", "data", "model.init_args.optimizer", "trainer.logger",
+                           "model.init_args.lr_scheduler", "trainer.callbacks"])  # fmt: skip
+        more = [f"--{name}={rng.choice(CLASSES)}"]
+    else:
+        known = [*SMALL, "name", "seed_everything", "model.init_args.attribute", "ckpt_path",
+                 "evaluate.distance", "evaluate.attributes", "evaluate.templates",
+                 "data.init_args.where", "grids.factors", "strength.share", "strength.batch",
+                 "intervals.images", "checkpoints.every_n_epochs", "model.init_args.cache",
+                 "model.init_args.refine", "model.init_args.injection", "trainer.precision",
+                 "trainer.limit_train_batches", "data.init_args.size"]  # fmt: skip
+        given |= {name: any_value(rng) for name in rng.sample(known, rng.choice([1, 1, 2]))}
+    arguments = ["fit", *(f"--{name}={value}" for name, value in given.items()), *more]
+    return Case("hsl.train", _begin, arguments, inputs)
+
+
+def _begin(arguments: list[str]) -> int:
+    """``hsl.train`` without the training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["hsl.train"])  # Lightning warns of options beside ours
+        patch.setattr(train.HslCLI, "_run_subcommand", lambda self, verb: None)
+        return train.main(arguments)
+
+
+#: By turns.
+KINDS: tuple[Make, ...] = (
+    image, direction, record, backbone, checkpoint, labels, configuration, tables, cache, option,
+    study_option, training,
+)  # fmt: skip

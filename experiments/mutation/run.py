@@ -16,13 +16,16 @@ imported anew. ``try`` does the same with one replacement of text.
 import argparse
 import ast
 import contextlib
+import gc
 import importlib.machinery
+import inspect
 import json
 import os
 import random
 import signal
 import sys
 import time
+import types
 from collections import Counter
 from pathlib import Path
 
@@ -41,9 +44,11 @@ CONCERNED = {
     "hsl/solvers/": ["tests/solvers", "tests/methods/test_linear.py"],
     "hsl/callbacks/": ["tests/callbacks", "tests/test_checkpoints.py"],
 }  # fmt: skip
+#: Tests of other processes, which see no mutant.
+OTHERS = "not two and not ranks and not processes"
 HEAVY = ("torch", "lightning.pytorch", "diffusers", "torchvision", "torchmetrics", "open_clip",
          "matplotlib.figure", "scipy.special", "sklearn.svm", "lpips", "PIL.Image", "pytest",
-         "datasets", "jsonargparse", "wandb")  # fmt: skip
+         "datasets", "jsonargparse", "wandb", "hsl.train", "hsl.edit", "hsl.study")  # fmt: skip
 
 
 def modules() -> dict[Path, list[Path]]:
@@ -161,8 +166,8 @@ def note_lines(out: Path) -> None:
 
             plugin = Lines({str(path) for path in modules()})
             os.chdir(ROOT)
-            sys.path.insert(0, str(ROOT))
-            pytest.main(["-q", "-p", "no:cacheprovider", name], plugins=[plugin])
+            options = ["-q", "-p", "no:cacheprovider", "-k", OTHERS]
+            pytest.main([*options, name], plugins=[plugin])
             part.write_text(json.dumps(plugin.rows()))
             os._exit(0)
         os.wait()
@@ -192,18 +197,54 @@ def outcome(file: Path, tree: ast.Module | None, tests: list[str], limit: int) -
 def _in_child(file: Path, tree: ast.Module | None, tests: list[str]) -> None:
     import pytest
 
-    code = importlib.machinery.SourceFileLoader.get_code
-
-    def get_code(loader: importlib.machinery.SourceFileLoader, name: str) -> object:
-        if tree is not None and Path(loader.path) == file:
-            return compile(tree, loader.path, "exec")
-        return code(loader, name)
-
-    importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
     os.chdir(ROOT)
-    sys.path.insert(0, str(ROOT))
+    if tree is not None and not patched(file, tree):
+        code = importlib.machinery.SourceFileLoader.get_code
+
+        def get_code(loader: importlib.machinery.SourceFileLoader, name: str) -> object:
+            if Path(loader.path) == file:
+                return compile(tree, loader.path, "exec")
+            return code(loader, name)
+
+        importlib.machinery.SourceFileLoader.get_code = get_code  # type: ignore[method-assign]
+        for name in [name for name in sys.modules if name.partition(".")[0] == "hsl"]:
+            del sys.modules[name]
     _quiet()
     os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+
+
+def patched(file: Path, tree: ast.Module) -> bool:
+    """Put the changed code into the functions of an imported module; whether that does it. It does
+    not where the change is in what runs at import: constants, defaults, class bodies."""
+    old = compile(ast.parse(file.read_text()), str(file), "exec")
+    changed: dict[tuple[str, int], types.CodeType] = {}
+    if not _functions(old, compile(tree, str(file), "exec"), changed):
+        return False
+    for thing in gc.get_objects():
+        if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == str(file):
+            code = thing.__code__
+            new = changed.get((code.co_qualname, code.co_firstlineno))
+            if new is not None:
+                thing.__code__ = new
+    return bool(changed)
+
+
+def _functions(old: types.CodeType, new: types.CodeType, changed: dict) -> bool:
+    """Collect the functions that differ; False if something else does."""
+    is_function = bool(old.co_flags & inspect.CO_OPTIMIZED)
+    if is_function and old != new:
+        changed[old.co_qualname, old.co_firstlineno] = new
+    inner = [[c for c in code.co_consts if isinstance(c, types.CodeType)] for code in (old, new)]
+    if not is_function:
+        rest = [[c for c in code.co_consts if not isinstance(c, types.CodeType)]
+                for code in (old, new)]  # fmt: skip
+        if (
+            old.co_code != new.co_code
+            or repr(rest[0]) != repr(rest[1])
+            or len(inner[0]) != len(inner[1])
+        ):
+            return False
+    return all([_functions(a, b, changed) for a, b in zip(*inner, strict=False)])
 
 
 def _quiet() -> None:
@@ -275,6 +316,7 @@ def main() -> None:
         report(Path(options.rest[0]))
         return
     sys.dont_write_bytecode = True
+    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
     for name in HEAVY:
         importlib.import_module(name)
     if options.verb == "try":
