@@ -239,7 +239,7 @@ def text_of_yaml(world: World, rng: random.Random, inputs: Path) -> Path:
                           "labels": str(world.files["labels"])},
         }
     }  # fmt: skip
-    path, kind = inputs / rng.choice(["c.yaml", "c.json", "c"]), rng.randrange(4)
+    path, kind = inputs / rng.choice(["c.yaml", "c.json", "c"]), rng.randrange(5)
     if kind < 2:
         text = yaml.safe_dump(damaged_json(value, rng))
     elif kind == 2:
@@ -249,6 +249,8 @@ def text_of_yaml(world: World, rng: random.Random, inputs: Path) -> Path:
                "&a [x, x]\n" + "".join(f"{c}: &{c} [*{b}, *{b}]\n" for b, c in zip("abcd", "bcde",
                strict=False)), "9" * 5000, "[" * 2000]  # fmt: skip
         text = text[:at] + rng.choice(odd) + text[at:]
+    elif kind == 3:
+        text = rng.choice(["# sound\n", "", "{}\n---\n", "\ufeff"]) + yaml.safe_dump(value)
     else:
         path.write_bytes(damaged(yaml.safe_dump(value).encode(), rng))
         return path

@@ -256,7 +256,8 @@ def _quiet() -> None:
 
 def run(out: Path, lines: dict, options: argparse.Namespace) -> None:
     """Try what has not been tried yet, until a time."""
-    done = {tuple(json.loads(line)["mutant"][:2]) for line in _lines(out)}
+    done = {key for key, row in _rows(out).items()
+            if not (options.again and row["outcome"] == "survived")}  # fmt: skip
     until = time.time() + 60 * options.minutes
     for mutant in sampled(options.every, options.seed, options.only):
         if mutant[:2] in done:
@@ -277,7 +278,7 @@ def run(out: Path, lines: dict, options: argparse.Namespace) -> None:
 
 def report(out: Path) -> None:
     """Print the counts, and the survivors."""
-    rows = [json.loads(line) for line in _lines(out)]
+    rows = list(_rows(out).values())
     counts = Counter(row["outcome"] for row in rows)
     print(f"{len(rows)} mutants: {dict(counts)}")
     for row in sorted(rows, key=lambda row: row["mutant"]):
@@ -294,8 +295,10 @@ def attempt(file: Path, old: str, new: str, tests: list[str], limit: int) -> str
     return outcome(file, ast.parse(source.replace(old, new)), tests, limit)
 
 
-def _lines(out: Path) -> list[str]:
-    return out.read_text().splitlines() if out.exists() else []
+def _rows(out: Path) -> dict[tuple, dict]:
+    """The last result of each mutant."""
+    lines = out.read_text().splitlines() if out.exists() else []
+    return {tuple(row["mutant"][:2]): row for row in map(json.loads, lines)}
 
 
 def main() -> None:
@@ -310,6 +313,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--limit", type=int, default=300, help="seconds a mutant")
     parser.add_argument("--most", type=float, default=60, help="seconds of tests a mutant")
+    parser.add_argument("--again", action="store_true", help="try survivors once more")
     parser.add_argument("--minutes", type=float, default=1e6, help="begin no mutant after these")
     options = parser.parse_args()
     if options.verb == "report":
