@@ -181,6 +181,46 @@ def test_celeba_with_and_without_its_partition(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("images", ["Img/img_align_celeba", "Img/img_align_celeba_png"])
+@pytest.mark.parametrize("partition", [True, False])
+def test_celeba_as_its_authors_release_it(tmp_path: Path, images: str, partition: bool) -> None:
+    """Anno/, Eval/ and Img/."""
+    numbers = [LAST[0] - 1, LAST[0], LAST[0] + 1, LAST[1], LAST[1] + 1, LAST[2]]
+    celeba(tmp_path / "flat", numbers, partition)
+    root = tmp_path / "CelebA"
+    (root / images).parent.mkdir(parents=True)
+    (tmp_path / "flat" / "img_align_celeba").rename(root / images)
+    for part, name in (("Anno", "list_attr_celeba.txt"), ("Eval", PARTITION)):
+        (root / part).mkdir()
+        if (tmp_path / "flat" / name).exists():
+            (tmp_path / "flat" / name).rename(root / part / name)
+    data = module(root)
+    assert labels_of(data) == {f"{n:06d}": values(n) for n in numbers}
+    official = ["train", "train", "validation", "validation", "test", "test"]
+    wanted = [SPLITS[n % 3] for n in numbers] if partition else official
+    assert splits_of(data) == {f"{n:06d}": s for n, s in zip(numbers, wanted, strict=True)}
+
+
+def test_celeba_as_kaggle_has_it(tmp_path: Path) -> None:
+    """CSV files, and the images in a folder within a folder of the same name."""
+    numbers = list(range(1, 10))
+    celeba(tmp_path, numbers)
+    (tmp_path / "img_align_celeba").rename(tmp_path / "images")
+    (tmp_path / "img_align_celeba").mkdir()
+    (tmp_path / "images").rename(tmp_path / "img_align_celeba" / "img_align_celeba")
+    lines = [line.split() for line in (tmp_path / "list_attr_celeba.txt").read_text().splitlines()]
+    table = [["image_id", *lines[1]], *lines[2:]]
+    (tmp_path / "list_attr_celeba.txt").unlink()
+    (tmp_path / "list_attr_celeba.csv").write_text("".join(",".join(t) + "\r\n" for t in table))
+    places = [line.split() for line in (tmp_path / PARTITION).read_text().splitlines()]
+    (tmp_path / PARTITION).unlink()
+    text = "image_id,partition\r\n" + "".join(f"{name},{place}\r\n" for name, place in places)
+    (tmp_path / "list_eval_partition.csv").write_text(text)
+    data = module(tmp_path)
+    assert labels_of(data) == {f"{n:06d}": values(n) for n in numbers}
+    assert splits_of(data) == {f"{n:06d}": SPLITS[n % 3] for n in numbers}
+
+
 def test_an_image_of_no_known_split_is_refused(tmp_path: Path) -> None:
     celeba(tmp_path, [1, 2, 3])
     partition = tmp_path / PARTITION

@@ -74,6 +74,7 @@ def test_the_sheet_shows_the_images(folder: Path) -> None:
 
 def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "CelebA-HQ-img" / "3.jpg").write_bytes(b"broken")
+    (folder / "CelebA-HQ-img" / "phone.heic").write_bytes(b"whatever")
     copy = (folder / "CelebA-HQ-img" / "4.jpg").read_bytes()
     (folder / "CelebA-HQ-img" / "5.jpg").write_bytes(copy)
     config, out = CONFIGS / "data" / "celebamask_hq.yaml", tmp_path / "out"
@@ -81,6 +82,7 @@ def test_the_command(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["describe", "--config", str(config), "--out", str(out), *options]) == 0
     printed = capsys.readouterr().out
     assert "broken, left out: 1" in printed and "3.jpg: does not decode" in printed
+    assert "not read, left out: 1" in printed and "phone.heic: HEIC is read with a" in printed
     assert "the same as another: 1" in printed and "5.jpg = " in printed
     assert printed.splitlines()[-1] == str(out)
     for name in ("labels.png", "sheet.png"):
