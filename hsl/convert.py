@@ -18,7 +18,7 @@ from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
 from hsl.data.images import load_image
 from hsl.errors import HslError
-from hsl.files import require_file, require_writable_folder
+from hsl.files import require_file, require_writable_folder, saying
 from hsl.options.arguments import given
 from hsl.report import print_table, write_json
 
@@ -51,10 +51,11 @@ def convert(original: Original, out: Path, name: str, image: Path | None = None)
     leftovers.sweep(there)
     folder = there / leftovers.temporary_name()
     try:
-        _write(original, folder, name)
-        outcome = None if image is None else verify(load(str(folder)), image)
-        out.parent.mkdir(parents=True, exist_ok=True)
-        folder.rename(out)
+        with saying(out):
+            _write(original, folder, name)
+            outcome = None if image is None else verify(load(str(folder)), image)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            folder.rename(out)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return outcome

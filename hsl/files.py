@@ -56,22 +56,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
     suffix = target.suffix if _SUFFIX.fullmatch(target.suffix) else ""
     temporary = target.with_name(temporary_name(suffix))
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # made here, since a new file's mode is the one way to learn what the umask gives
-        with open(temporary, "xb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-        temporary.unlink()  # some writers want a name that is free
-        yield temporary
-        if stat.S_IMODE(temporary.stat().st_mode) != mode:
-            temporary.chmod(mode)
-        os.replace(temporary, target)
-    except Exception as error:
-        if (reason := _unwritable(error, temporary)) is None:
-            raise
-        raise HslError(f"{target}: not written: {reason}") from error
+        with saying(target):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            # made here, since a new file's mode is the one way to learn what the umask gives
+            with open(temporary, "xb") as file:
+                mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            temporary.unlink()  # some writers want a name that is free
+            yield temporary
+            if stat.S_IMODE(temporary.stat().st_mode) != mode:
+                temporary.chmod(mode)
+            os.replace(temporary, target)
     finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def saying(target: Path) -> Iterator[None]:
+    """Within it, what a system or a writer of files says when it cannot write becomes one line with
+    the path ``target`` and what to do. Errors about files that lie elsewhere stay as they are.
+
+    Raises:
+        HslError: that line.
+    """
+    try:
+        yield
+    except Exception as error:
+        if (reason := _unwritable(error, target)) is None:
+            raise
+        raise HslError(f"{target}: not written: {reason}") from error
 
 
 def expanded(path: str | Path) -> Path:
@@ -244,15 +257,18 @@ def _advice(error: OSError) -> str:
     return _ADVICE.get(error.errno or 0, f"{said}; {_ELSEWHERE}")
 
 
-def _unwritable(error: Exception, temporary: Path) -> str | None:
-    """Why a block of `replacing` could not write, and what to do; None: it failed for another
+def _unwritable(error: Exception, target: Path) -> str | None:
+    """Why a block that writes ``target`` could not, and what to do; None: it failed for another
     reason."""
     if isinstance(error, HslError):
         return None
     if isinstance(error, OSError):
-        own = error.filename is None or Path(os.fsdecode(error.filename)).parent == temporary.parent
-        own = own or temporary.is_relative_to(os.fsdecode(error.filename))
-        return _advice(error) if own else None
+        if error.filename is not None:
+            where = Path(os.fsdecode(error.filename)).absolute()
+            folder = target.absolute().parent
+            if not (where.is_relative_to(folder) or folder.is_relative_to(where)):
+                return None
+        return _advice(error)
     text = str(error)
     if type(error).__name__ == "SafetensorError":
         found = re.search(r"os error (\d+)", text)

@@ -20,6 +20,7 @@ from hsl.files import (
     require_file,
     require_writable,
     require_writable_folder,
+    saying,
 )
 from hsl.leftovers import is_temporary
 
@@ -112,6 +113,12 @@ def test_a_failed_write_says_where_and_what_to_do(
     assert str(caught.value).startswith(f"{path}: not written: ")
     assert "\n" not in str(caught.value)
     assert [p.name for p in tmp_path.iterdir()] == ["x.png"] and path.read_text() == "old"
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    out = tmp_path / "weights"
+    with pytest.raises(HslError, match=f"{out}: not written: the disk is full"), saying(out):
+        raise OSError(errno.ENOSPC, "No space left on device", str(tmp_path / "x" / "config.json"))
 
 
 def test_the_error_before_that_of_torchs_writer_counts(tmp_path: Path) -> None:
