@@ -19,6 +19,7 @@ from hsl.backbones.original import Original, meta_unet, understand
 from hsl.data.images import load_image
 from hsl.errors import HslError
 from hsl.files import require_file, require_writable_folder, saying
+from hsl.names import visible
 from hsl.options.arguments import given
 from hsl.report import print_table, write_json
 
@@ -72,7 +73,9 @@ def verify(backbone: Backbone, image: Path) -> Check:
         {"alpha-bar": level, "eps error": error} for level, error in outcome.errors.items()
     ]
     print_table(f"{backbone.name}: mean squared error of eps on {image.name}", rows)
-    print(f"ratio to {outcome.reference}: {outcome.ratio:.3f} (at most {outcome.threshold})")
+    print(
+        f"ratio to {visible(outcome.reference)}: {outcome.ratio:.3f} (at most {outcome.threshold})"
+    )
     if not outcome.passed:
         raise HslError(
             f"{backbone.name}: its eps error is {outcome.ratio:.2f} times {outcome.reference}, "
@@ -194,7 +197,7 @@ def run(options: argparse.Namespace) -> None:
     original.about["sha256"] = _sha256(source)
     convert(original, out, options.name or out.name, options.check)
     shown = {k: v for k, v in original.about.items() if v not in (None, [], "")}
-    print(", ".join(f"{key}: {value}" for key, value in shown.items()))
+    print(visible(", ".join(f"{key}: {value}" for key, value in shown.items())))
     print(out)
 
 

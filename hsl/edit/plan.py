@@ -18,6 +18,7 @@ from hsl.edit.texts import Axis
 from hsl.errors import HslError
 from hsl.explicit import h_along
 from hsl.injection import SHARES, Edit
+from hsl.names import visible
 from hsl.report import print_table
 
 #: DiffStyle's and InjectFusion's presets for images like those of the training.
@@ -177,6 +178,6 @@ def _between(ends: list[float] | tuple[float, ...]) -> str:
 def _warn(name: str, n_train: int | None, steps: int) -> None:
     ratio = (n_train or steps) / steps
     if not 1 / _FAR < ratio < _FAR:
-        print(f"hsl.edit: warning: {name} was trained in {n_train} steps and is taken in {steps}: "
-              f"each adds {ratio:.3g} times as much, by n_train / n_test; its figures are of "
+        print(f"hsl.edit: warning: {visible(name)} was trained in {n_train} steps and is taken in "
+              f"{steps}: each adds {ratio:.3g} times as much, by n_train / n_test; its figures are of "
               f"--steps {n_train}", file=sys.stderr)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from hsl import commands
 from hsl.errors import HslError
+from hsl.names import visible
 from hsl.options.arguments import given
 from hsl.progress import track
 from hsl.report import print_table
@@ -76,7 +77,7 @@ def verify(options: argparse.Namespace) -> int:
     entries = records(options.folder)
     damaged = _damaged(entries)
     for entry, reason in damaged:
-        print(f"{entry.path}: {reason}")
+        print(visible(f"{entry.path}: {reason}"))
     print(f"{len(entries)} records, {len(damaged)} damaged")
     return 1 if damaged else 0
 
