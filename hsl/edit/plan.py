@@ -179,5 +179,5 @@ def _warn(name: str, n_train: int | None, steps: int) -> None:
     ratio = (n_train or steps) / steps
     if not 1 / _FAR < ratio < _FAR:
         print(f"hsl.edit: warning: {visible(name)} was trained in {n_train} steps and is taken in "
-              f"{steps}: each adds {ratio:.3g} times as much, by n_train / n_test; its figures are of "
-              f"--steps {n_train}", file=sys.stderr)  # fmt: skip
+              f"{steps}: each adds {ratio:.3g} times as much, by n_train / n_test; its figures are "
+              f"of --steps {n_train}", file=sys.stderr)  # fmt: skip
