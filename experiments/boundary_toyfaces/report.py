@@ -214,7 +214,7 @@ def line(row: dict[str, Any]) -> dict[str, Any]:
     """A row of edits, for a table."""
     shown = {k: row[k] for k in ("attribute", "solver", "spaces") if k in row}
     return shown | {
-        "strength": f"{row['strength']}{'' if row['reached'] else ' (not reached)'}",
+        "strength": f"{row['strength']:g}{'' if row['reached'] else ' (not reached)'}",
         "target after": cell(row, "target_after"),
         "leakage": f"{row['leakage']:.3f}",
         "worst": f"{row['leakage_worst']:.3f} {row['leakage_worst_attribute']}",

@@ -390,7 +390,7 @@ def ship(kind: str) -> None:
         about["accuracy"] = {k: v for k, v in about["accuracy"].items() if k.endswith(f".{t}")}
         boundary.at().save(SHIPPED / f"{name}.safetensors", **about)
         held = {space: method.figures[space, t] for space in method.spaces}
-        shown = f"{strength}{'' if reached else ' (not reached)'}"
+        shown = f"{strength:g}{'' if reached else ' (not reached)'}"
         rows.append({"attribute": name, "strength": shown} | {
             f"balanced accuracy, {space}": f"{f.balanced_accuracy[a]:.3f}"
             for space, f in held.items()
