@@ -1,6 +1,7 @@
 """Load a backbone: bundled, by the name of a paper's checkpoint, a folder, a file or a Hub id."""
 
 import os
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from hsl.assets import asset
 from hsl.backbones.architecture import Unstated, require_side
 from hsl.backbones.assembly import assemble, set_heads
 from hsl.backbones.autoencoders import autoencoder_of
-from hsl.backbones.codecs import Codec, Identity, SpaceToDepth
+from hsl.backbones.codecs import KL, VQ, Identity, SpaceToDepth
 from hsl.backbones.configs import count, network, positive, read_json, schedule
 from hsl.backbones.eps_error import LEVELS
 from hsl.backbones.original import Original, understand
@@ -75,16 +76,8 @@ def load(
     side = require_side(str(unet_folder / "config.json"), unet.config.sample_size, levels)
     if heads := count(about, "mixed_heads", record):
         set_heads(unet, heads)
-    codec: Codec = Identity()
-    if factor := count(about, "space_to_depth", record):
-        codec, side = SpaceToDepth(factor), side * factor
-    elif autoencoder := autoencoder_of(path, positive(about, "latent_scale", record)):
-        codec, side = autoencoder, side * autoencoder.factor
-        if autoencoder.channels != unet.config.in_channels:
-            raise HslError(
-                f"{path}: its autoencoder's latents have {autoencoder.channels} channels"
-                f", but its U-Net takes {unet.config.in_channels}; fetch both anew"
-            )
+    codec = _codec(path, about, int(unet.config.in_channels))
+    side *= 1 if isinstance(codec, Identity) else codec.factor
     size = count(about, "image_size", record) or side
     if size != side:
         raise HslError(f"{record}: image_size is {size}, but its networks take {side}; mend it, or "
@@ -95,6 +88,21 @@ def load(
     backbone.eps_errors = _errors(about, record)
     backbone.domain = None if about.get("domain") is None else str(about["domain"])
     return backbone
+
+
+def _codec(path: Path, about: dict[str, Any], channels: int) -> Identity | SpaceToDepth | VQ | KL:
+    """What stands between images and a U-Net that takes so many channels."""
+    record = path / "hsl.json"
+    if factor := count(about, "space_to_depth", record):
+        if 3 * factor**2 != channels:
+            raise HslError(f"{record}: space_to_depth is {factor}: that makes {3 * factor**2} "
+                           f"channels, but its U-Net takes {channels}; mend it")  # fmt: skip
+        return SpaceToDepth(factor)
+    found = autoencoder_of(path, positive(about, "latent_scale", record))
+    if found is not None and found.channels != channels:
+        raise HslError(f"{path}: its autoencoder's latents have {found.channels} channels, but its "
+                       f"U-Net takes {channels}; fetch both anew")  # fmt: skip
+    return found or Identity()
 
 
 def _rooms(path: Path) -> tuple[Path, Path]:
@@ -160,6 +168,6 @@ def _errors(about: dict[str, Any], where: Path) -> list[float] | None:
     if errors is None:
         return None
     whole = isinstance(errors, list) and len(errors) == len(LEVELS)
-    if not whole or not all(isinstance(error, float) and error > 0 for error in errors):
+    if not whole or not all(isinstance(error, float) and 0 < error < inf for error in errors):
         raise HslError(f"{where}: eps_errors is {errors!r}; want {len(LEVELS)} positive numbers")
     return list(errors)
