@@ -15,6 +15,7 @@ from huggingface_hub.errors import HFValidationError
 
 from hsl import hub
 from hsl.backbones import load
+from hsl.data import published
 from hsl.data.align import _detector
 from hsl.errors import HslError
 
@@ -126,6 +127,12 @@ def test_a_model_that_a_detector_needs(silent: list[socket.socket], monkeypatch)
     _detector.cache_clear()
     with pytest.raises(HslError, match="did not answer"):
         _detector()
+
+
+def test_a_data_set(silent: list[socket.socket]) -> None:
+    with pytest.raises(HslError, match=r"owner/none: .*did not answer in 0.3 seconds; check the n"):
+        published.load("owner/none", None, False)
+    assert len(silent) == 1
 
 
 def test_an_offline_client_asks_nobody(silent: list[socket.socket], monkeypatch) -> None:

@@ -13,6 +13,7 @@ from hsl.data.formats import LFS_POINTER, suffixes
 from hsl.data.items import Split
 from hsl.errors import HslError
 from hsl.files import expanded, open_regular
+from hsl.hub import limited
 
 #: What splits are called.
 SPLIT_NAMES: dict[str, Split] = {
@@ -50,7 +51,9 @@ def load(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
     if not _ID.fullmatch(name) or name.startswith("."):
         raise HslError(f"{name}: no such folder, and no data set of the Hub is called so")
     try:
-        return dict(load_dataset(name, config, streaming=streaming))
+        return _fetched(name, config, streaming)
+    except HslError:
+        raise
     except FileNotFoundError as error:
         raise HslError(
             f"{name}: no folder here, and the Hub has no such data set, or not for you "
@@ -63,6 +66,18 @@ def load(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
         ) from error
     except Exception as error:  # the library raises its own, and the Hub's
         raise HslError(f"{name}: cannot be loaded ({reason(error)})") from error
+
+
+def _fetched(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
+    """A data set of the Hub; of a Hub that does not answer, what was fetched before."""
+    with limited() as silent:
+        try:
+            return dict(load_dataset(name, config, streaming=streaming))
+        except Exception as error:
+            if silent is None:
+                raise
+            raise HslError(f"{name}: no folder here, none fetched before, and {silent}; "
+                           "check the network") from error  # fmt: skip
 
 
 def reason(error: BaseException) -> str:
