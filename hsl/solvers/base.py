@@ -38,6 +38,7 @@ class Solver(ABC):
             of its class.
     """
 
+    centred = True  # False: `solve` takes the Gram matrix of h itself where h is near its mean
     joint = False  # True: one fit for all attributes, on the images that have all labels
 
     def __init__(self, class_weight: ClassWeight = None) -> None:
@@ -49,6 +50,10 @@ class Solver(ABC):
     def solve(self, gram: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         """Coefficients ``[A, n]``, each row with sum 0, and intercepts ``[A]`` for a centred
         ``gram [n, n]``, ``labels [n, A]`` in {+1, -1} and ``weights [n, A]`` above 0."""
+
+    def check(self, part: "Part", coefficients: Tensor) -> None:
+        """Warn of what is not as the solver says, of ``coefficients [a, n]``; here of nothing."""
+        return
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Score ``[n, A]`` of each image by the fit without it; arguments as in `solve`. Here by n
@@ -84,10 +89,13 @@ class Solver(ABC):
         coefficients = torch.zeros_like(problem.labels.mT)
         intercept = coefficients.new_zeros(len(coefficients))
         for part in problem.parts(self.joint):
-            found, offset = self.solve(part.centred, part.labels, part.weights)
+            centred = self.centred or part.far
+            gram = part.centred if centred else part.gram
+            found, offset = self.solve(gram, part.labels, part.weights)
             part.check_found(found)
-            # the fit saw h minus its mean; put the mean's share back
-            offset = offset - found @ part.gram.mean(1)
+            self.check(part, found)
+            if centred:  # the fit saw h minus its mean; put the mean's share back
+                offset = offset - found @ part.gram.mean(1)
             coefficients[part.columns[:, None], part.rows] = found
             intercept[part.columns] = offset
         return Solution(coefficients, intercept)
@@ -123,6 +131,7 @@ class Part(NamedTuple):
     labels: Tensor
     weights: Tensor
     names: list[str]
+    far: bool  # the mean of h is more than its spread: rounding is better kept out
 
     @property
     def centred(self) -> Tensor:
@@ -192,15 +201,17 @@ class Problem(NamedTuple):
         patterns, which = used.unique(dim=1, return_inverse=True)
         for k in range(patterns.shape[1]):
             rows, columns = patterns[:, k].nonzero()[:, 0], (which == k).nonzero()[:, 0]
-            gram = self.gram[rows][:, rows]
+            gram = self.gram if len(rows) == len(used) else self.gram[rows][:, rows]
             labels, weights = self.labels[rows][:, columns], self.weights[rows][:, columns]
             names = [self.names[a] for a in columns.tolist()]
             if joint:
                 for a, name in enumerate(names):
                     _check_labels(f"{name} (with all others)", labels[:, a], weights[:, a], 1)
-            if float(centre(gram).trace()) <= 1e-14 * float(gram.trace()):
+            trace = float(gram.trace())
+            spread = trace - float(gram.sum()) / len(gram)
+            if spread <= 1e-14 * trace:
                 raise HslError(f"{', '.join(names)}: all images have the same features")
-            yield Part(rows, columns, gram, labels, weights, names)
+            yield Part(rows, columns, gram, labels, weights, names, spread < 0.5 * trace)
 
 
 def centre(gram: Tensor) -> Tensor:

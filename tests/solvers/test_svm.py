@@ -6,6 +6,8 @@ from sklearn.svm import SVC
 from torch import Tensor
 
 from hsl.solvers import SVM, Solution
+from hsl.solvers import gram as products
+from hsl.solvers import svm as module
 from hsl.solvers.base import bordered
 from linear import features, labelled
 
@@ -129,3 +131,70 @@ def test_leave_one_out(name: str) -> None:
         kept = torch.arange(len(h)) != i
         part = solver(gram[kept][:, kept], labels[kept])
         assert torch.allclose(scores[i], part.decision(gram[[i]][:, kept])[0], atol=1e-8)
+
+
+def random(n: int, d: int, seed: int, noise: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Features ``[n, d]`` float32 of unit variance, and labels ``[n, 1]`` that overlap."""
+    g = torch.Generator().manual_seed(seed)
+    h = torch.randn(n, d, generator=g)
+    score = h @ torch.randn(d, generator=g) / d**0.5
+    return h, torch.where(score + noise * torch.randn(n, generator=g) > 0.2, 1.0, -1.0)[:, None]
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("seed", range(30))
+def test_float32_features_of_few_dimensions(seed: int) -> None:
+    h, labels = random(100, 25, seed)
+    gram = products([h])
+    bounds = torch.ones_like(labels)
+    assert violation(gram, labels.double(), bounds, SVM()(gram, labels)) < 1e-11
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("away", [1e2, 1e4])
+@pytest.mark.parametrize(("n", "d"), [(100, 25), (60, 200)])
+def test_float32_features_far_from_the_origin(n: int, d: int, away: float) -> None:
+    h, labels = random(n, d, 0)
+    moved = h + away
+    solution = SVM()(products([moved]), labels)
+    near = moved.double() - away  # what is left of them after rounding
+    expected = SVM()(near @ near.mT, labels)
+    w, other = solution.coefficients @ near, expected.coefficients @ near
+    assert float((w - other).norm() / other.norm()) < 1e-4
+    right = solution.decision(products([moved])) > 0
+    assert torch.equal(right, expected.decision(near @ near.mT) > 0)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(("d", "scale"), [(20, 1.0), (150, 1.0), (150, 0.1), (900, 0.03), (900, 1)])
+@pytest.mark.parametrize("noise", [0.0, 0.5, 3.0])
+def test_the_optimum_of_more_images(d: int, scale: float, noise: float) -> None:
+    """By every way there is: interior point, blocks, both."""
+    h, labels = random(600, d, 1, noise)
+    h = (scale * h).double()
+    gram = h @ h.mT
+    labels = labels.double()
+    assert violation(gram, labels, torch.ones_like(labels), SVM()(gram, labels)) < 1e-11
+
+
+def test_one_attribute_never_takes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing ends, a point of small gap is there, and a warning that names the attribute."""
+    h, labels = random(100, 25, 0)
+    labels = torch.cat([labels, random(100, 25, 1)[1]], 1)
+    gram = products([h])
+    expected = SVM()(gram, labels)
+    pivot = module.pivot
+
+    def second_fails(gram, y, box, c, free, top):
+        return pivot(gram, y, box, c, free, top) if torch.equal(y, labels[:, 0].double()) else None
+
+    monkeypatch.setattr(module, "pivot", second_fails)
+    monkeypatch.setattr(module, "active_set", lambda gram, y, box, c, most: c)
+    with pytest.warns(UserWarning, match=r"^Bald: the SVM ended at a gap of") as warned:
+        found = SVM()(gram, labels, names=["Smiling", "Bald"])
+    assert len(warned) == 1 and "\n" not in str(warned[0].message)
+    assert torch.equal(found.coefficients[0], expected.coefficients[0])
+    near = torch.nn.functional.cosine_similarity(
+        found.coefficients @ h.double(), expected.coefficients @ h.double()
+    )
+    assert bool((near > 0.999).all())

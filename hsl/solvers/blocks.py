@@ -1,0 +1,110 @@
+"""The dual of the support vector machine by blocks of its worst multipliers: towards the optimum.
+
+Of the multipliers that may rise those of the lowest gradient, of those that may fall those of the
+highest (Joachims 1999); on these, projected Newton steps (Bertsekas 1982).
+"""
+
+import torch
+from torch import Tensor
+
+from hsl.solvers.dual import INF, Box, movable
+
+#: Multipliers of a block: at least, or this share of all.
+_BLOCK, _SHARE = 128, 20
+_STEPS = 3  # on one block; the gap falls to a third, or these are taken
+
+
+def descend(
+    gram: Tensor, y: Tensor, box: Box, c: Tensor, gap: float, blocks: int
+) -> tuple[Tensor, bool]:
+    """From a feasible start, to a point whose gap is at most ``gap``, by at most ``blocks`` blocks;
+    and whether it got there. Gives up where the gap does not fall: what a block can do to
+    ill-conditioned features is little.
+
+    Args:
+        gram: ``[n, n]``.
+        y: labels ``[n]``.
+        box: bounds ``[n]``.
+        c: a feasible start ``[n]``.
+        gap: of the gradient, the margin being 1.
+        blocks: at most.
+    """
+    c, g = c.clone(), gram @ c - y
+    span, floor = box.high.max() - box.low.min(), 1e-12 * gram.diagonal().mean()
+    least, since, half = INF, 0, max(_BLOCK, len(y) // _SHARE) // 2
+    patience = 15 + len(y) // half  # as long as not all had their turn it need not fall
+    for _ in range(blocks):
+        rise, fall = movable(g, c, box)
+        lowest = rise.topk(min(half, len(y)), largest=False)
+        highest = fall.topk(min(half, len(y)))
+        now = float(highest.values[0] - lowest.values[0])
+        if now <= gap:
+            return c, True
+        least, since = (now, 0) if now < 0.9 * least else (least, since + 1)
+        if since > patience:
+            break
+        worst = [
+            lowest.indices[lowest.values < highest.values[0]],
+            highest.indices[highest.values > lowest.values[0]],
+        ]
+        index = torch.cat(worst).unique()
+        rows = gram[index]
+        moved = _on_block(rows[:, index], g[index], c[index], box.at(index), now / 3, span, floor)
+        g += (moved - c[index]) @ rows
+        c[index] = moved
+    return c, False
+
+
+def _on_block(
+    gram: Tensor, g: Tensor, c: Tensor, box: Box, gap: float, span: Tensor, floor: Tensor
+) -> Tensor:
+    """A few projected Newton steps, each no worse than no step."""
+    for _ in range(_STEPS):
+        rise, fall = movable(g, c, box)
+        lowest, highest = rise.min(), fall.max()
+        if float(highest - lowest) <= gap:
+            break
+        free = box.inside(c)
+        b = -g[free].mean() if bool(free.any()) else -0.5 * (lowest + highest)
+        slack = g + b
+        wanted = free | ((rise + b) < 0) | ((fall + b) > 0)
+        index = wanted.nonzero()[:, 0]
+        move = _newton(gram, slack, c, box, index, span, floor)
+        step, curved = float(g @ move), gram @ move
+        if step < 0:
+            bend = float(move @ curved)
+            t = min(1.0, -step / bend) if bend > 0 else 1.0
+        else:  # the projection turned it uphill: one pair instead
+            move = torch.zeros_like(c)
+            i, j = rise.argmin(), fall.argmax()
+            apart = (gram[i, i] + gram[j, j] - 2 * gram[i, j]).clamp(min=floor)
+            length = torch.minimum((highest - lowest) / apart, box.high[i] - c[i])
+            length = torch.minimum(length, c[j] - box.low[j])
+            move[i], move[j] = length, -length
+            t, curved = 1.0, gram @ move
+        # to the bound, not next to it: rounding would leave a free multiplier there
+        c = torch.minimum(torch.maximum(c + t * move, box.low), box.high)
+        g = g + t * curved
+    return c
+
+
+def _newton(
+    gram: Tensor, slack: Tensor, c: Tensor, box: Box, index: Tensor, span: Tensor, floor: Tensor
+) -> Tensor:
+    """The move ``[n]`` to the minimum on ``index``, projected onto the box. Where the features say
+    nothing, no further than the box is wide: hence what is added to the diagonal."""
+    wanted = slack[index]
+    matrix = gram[index[:, None], index]
+    added = torch.maximum(floor, wanted.abs().max() / span)
+    matrix.diagonal().add_(added)
+    factor, failed = torch.linalg.cholesky_ex(matrix)
+    if int(failed):  # not positive, by its own error
+        matrix.diagonal().add_(1e6 * floor)
+        factor, _ = torch.linalg.cholesky_ex(matrix)
+    right = torch.stack([wanted, torch.ones_like(wanted)], 1)
+    found, ones = torch.cholesky_solve(right, factor).unbind(1)
+    own = c[index]
+    target = own - found + ones * (found.sum() / ones.sum())
+    move = torch.zeros_like(c)
+    move[index] = box.at(index).nearest(target, own.sum()) - own
+    return move
