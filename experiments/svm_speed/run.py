@@ -34,7 +34,7 @@ from hsl.solvers.dual import Box, point
 T = TypeVar("T")
 FITS, RATIO, COSINE = 2, 1 / 50, 0.9999
 #: Steps after which LIBSVM is stopped: its time is then a lower bound.
-PATIENCE = 3_000_000
+PATIENCE = 1_000_000
 
 TEXT = """# Linear SVMs: one Gram matrix for all attributes
 

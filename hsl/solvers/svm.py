@@ -17,8 +17,8 @@ from hsl.solvers.pivoting import active_set, pivot
 _GAP, _BLOCKS = 0.1, 400
 #: A gap that a user should know of: LIBSVM's tolerance is 1e-3.
 _WIDE = 1e-6
-#: Steps of the method that takes one multiplier at a time, of the largest problems.
-_SINGLE = 300
+#: Steps of the method that takes one multiplier at a time: at most, and from a known start.
+_SINGLE, _FEW = 300, 40
 
 
 @final
@@ -62,7 +62,7 @@ class SVM(Solver):
             if known[a]:
                 continue
             own = Box(box.low[a], box.high[a])
-            found = optimum(gram, y[a], own, own.feasible(c[a]), z)
+            found = optimum(gram, y[a], own, c[a].clamp(own.low, own.high), z)
             c[a], b[a] = found.c, found.b
             if a == 0 and z is None and len(gram) > 200 + 50 * len(y):
                 together = bool(own.inside(found.c).double().mean() > 0.95)
@@ -87,32 +87,30 @@ class SVM(Solver):
         there."""
         coefficients, intercepts = self.solve(gram, labels, weights)
         scores = (coefficients @ gram + intercepts[:, None]).mT.contiguous()
+        z = factor(gram)
         for a, (c, b) in enumerate(zip(coefficients, intercepts, strict=True)):
             y, box = labels[:, a], Box.of(labels[:, a], self.C * weights[:, a])
             index = c.nonzero()[:, 0]
             without, offset, kept = _removed(gram, y, box, c, b, index)
             values = (without * gram[index]).sum(1) + offset
             moved = (~kept).nonzero()[:, 0]
-            gone = torch.zeros_like(without[moved], dtype=torch.bool)
-            gone[torch.arange(len(moved), device=y.device), index[moved]] = True
-            rest = Box(box.low.where(~gone, 0), box.high.where(~gone, 0))
-            for k, i in enumerate(moved.tolist()):
-                own = Box(rest.low[k], rest.high[k])
-                found = optimum(gram, y, own, own.feasible(without[i]), None)
+            for i in moved.tolist():
+                others = torch.arange(len(y), device=y.device) != index[i]
+                rest = Box(box.low.where(others, 0), box.high.where(others, 0))
+                found = optimum(gram, y, rest, c.where(others, 0), z)
                 values[i] = found.c @ gram[index[i]] + found.b
             scores[index, a] = values
         return scores
 
 
 def optimum(gram: Tensor, y: Tensor, box: Box, start: Tensor, z: Tensor | None) -> Point:
-    """Of one problem, from a feasible start ``[n]`` (0, or near it); or the nearest point that was
-    found.
+    """Of one problem; or the nearest point that was found.
 
     Args:
         gram: ``[n, n]``.
         y: labels ``[n]``.
         box: bounds ``[n]``; the same where a multiplier may not move.
-        start: a feasible start ``[n]``; of any use only near the optimum.
+        start: in the box ``[n]``; of use where most are free, or at a bound, as at the optimum.
         z: `factor` of the Gram matrix, if there is one.
     """
     if bool(start.any()) and (found := _ended(gram, y, box, start)) is not None:
@@ -144,10 +142,13 @@ def optimum(gram: Tensor, y: Tensor, box: Box, start: Tensor, z: Tensor | None) 
 
 
 def _ended(gram: Tensor, y: Tensor, box: Box, start: Tensor) -> Point | None:
-    """The optimum, if block pivoting finds it from ``start [n]``."""
-    top = (start >= box.high) & (box.low < box.high)
-    solved = pivot(gram, y, box, start, box.inside(start), top)
-    return None if solved is None else point(gram, y, box, solved)
+    """The optimum, if it is found from ``start [n]``: by block pivoting, or a few single steps."""
+    top, free = (start >= box.high) & (box.low < box.high), box.inside(start)
+    solved = pivot(gram, y, box, start, free, top)
+    if solved is None:
+        solved = active_set(gram, y, box, box.settled(start, free, top), _FEW)
+    found = point(gram, y, box, solved)
+    return found if found.gap <= 4 * tolerance(gram, solved) else None
 
 
 def _closed(gram: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
