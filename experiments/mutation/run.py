@@ -9,8 +9,9 @@
 each test runs and how long it takes. ``run`` draws mutants (`mutants`) of those modules from a
 seed and tries each against the tests that run its line, quick ones first, up to the first
 failure. A result is a line of the file, so that a run that was stopped goes on by the same
-command. The libraries are imported once: each mutant is tried in a fork, where only `hsl` is
-imported anew. ``try`` does the same with one replacement of text.
+command. Libraries and tests are imported once, and each mutant is tried in a fork: its code is put
+into the functions that are there, or, where it is no function's, `hsl` is imported anew. ``try``
+does the same with one replacement of text.
 """
 
 import argparse
@@ -27,6 +28,7 @@ import sys
 import time
 import types
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from mutants import Mutant, mutants, mutated
@@ -36,7 +38,8 @@ ROOT = Path(__file__).resolve().parents[2]
 #: module's own name.
 CONCERNED = {
     "hsl/process.py": ["tests/test_process.py", "tests/test_records.py",
-                       "tests/test_asyrp_golden.py", "tests/methods/test_released.py"],
+                       "tests/test_asyrp_golden.py", "tests/methods/test_released.py",
+                       "tests/backbones/test_families.py"],
     "hsl/injection.py": ["tests/test_process.py", "tests/test_boundary.py",
                          "tests/test_asyrp_golden.py", "tests/methods/test_base.py"],
     "hsl/metrics/": ["tests/metrics", "tests/callbacks/test_evaluate.py"],
@@ -87,8 +90,16 @@ def tests_of(mutant: Mutant, lines: dict, most: float) -> list[str]:
     if not found:
         there = _scope(ROOT / mutant.file, mutant.line)
         found = {k for k, v in known.items() if there & set(v["lines"].get(mutant.file, ()))}
+    files = Counter[str]()
+    for test in found:
+        files[test.partition("::")[0]] += known[test]["seconds"]
+
+    def order(test: str) -> tuple:  # a file's tests together: they share what they stand on
+        file = test.partition("::")[0]
+        return files[file], file, known[test]["seconds"]
+
     chosen, total = [], 0.0
-    for test in sorted(found, key=lambda test: known[test]["seconds"]):
+    for test in sorted(found, key=order):
         total += known[test]["seconds"]
         if total > most:
             break
@@ -179,11 +190,20 @@ def note_lines(out: Path) -> None:
 
 def outcome(file: Path, tree: ast.Module | None, tests: list[str], limit: int) -> str:
     """What the tests say of a file with that tree: ``killed``, ``survived`` or ``timeout``."""
+    return _said(lambda: _in_child(file, tree, tests), limit)
+
+
+def _said(work: Callable[[], int], limit: int) -> str:
+    """The outcome of tests in a fork, by the status that they end with."""
     child = os.fork()
     if child == 0:
         os.setsid()
         signal.alarm(limit)  # ends the process: nobody catches it
-        _in_child(file, tree, tests)
+        status = 1
+        try:
+            status = work()
+        finally:
+            os._exit(status)
     try:
         _, status = os.waitpid(child, 0)
     finally:
@@ -194,7 +214,7 @@ def outcome(file: Path, tree: ast.Module | None, tests: list[str], limit: int) -
     return "survived" if os.WEXITSTATUS(status) == 0 else "killed"
 
 
-def _in_child(file: Path, tree: ast.Module | None, tests: list[str]) -> None:
+def _in_child(file: Path, tree: ast.Module | None, tests: list[str]) -> int:
     import pytest
 
     os.chdir(ROOT)
@@ -210,23 +230,58 @@ def _in_child(file: Path, tree: ast.Module | None, tests: list[str]) -> None:
         for name in [name for name in sys.modules if name.partition(".")[0] == "hsl"]:
             del sys.modules[name]
     _quiet()
-    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])))
+    return int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]))
+
+
+class Trial:
+    """A plugin of pytest that tries mutants once the tests are collected, in place of running
+    them: so each costs no more than the tests that run its line."""
+
+    def __init__(self, trees: dict[Mutant, ast.Module], tests: Callable, note: Callable,
+                 limit: int) -> None:  # fmt: skip
+        self.trees, self.tests, self.note, self.limit = trees, tests, note, limit
+        self.failed = False
+
+    def pytest_runtestloop(self, session) -> bool:
+        items = {item.nodeid: item for item in session.items}
+        for mutant, tree in self.trees.items():
+            wanted = [items[test] for test in self.tests(mutant) if test in items]
+            began = time.perf_counter()
+            said = _said(lambda m=mutant, t=tree, w=wanted: self._tried(m, t, w), self.limit)
+            self.note(mutant, said, len(wanted), time.perf_counter() - began)
+        return True
+
+    def _tried(self, mutant: Mutant, tree: ast.Module, items: list) -> int:
+        assert patched(ROOT / mutant.file, tree)
+        for item, following in zip(items, [*items[1:], None], strict=True):
+            item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+            if self.failed:
+                return 1
+        return 0
+
+    def pytest_runtest_logreport(self, report) -> None:
+        self.failed |= report.failed
 
 
 def patched(file: Path, tree: ast.Module) -> bool:
-    """Put the changed code into the functions of an imported module; whether that does it. It does
-    not where the change is in what runs at import: constants, defaults, class bodies."""
-    old = compile(ast.parse(file.read_text()), str(file), "exec")
-    changed: dict[tuple[str, int], types.CodeType] = {}
-    if not _functions(old, compile(tree, str(file), "exec"), changed):
-        return False
-    for thing in gc.get_objects():
-        if isinstance(thing, types.FunctionType) and thing.__code__.co_filename == str(file):
+    """Put the changed code into the functions of an imported module; whether that does it."""
+    changed = _changed(file, tree)
+    for thing in gc.get_objects() if changed else ():
+        if type(thing) is types.FunctionType and thing.__code__.co_filename == str(file):
             code = thing.__code__
             new = changed.get((code.co_qualname, code.co_firstlineno))
             if new is not None:
                 thing.__code__ = new
     return bool(changed)
+
+
+def _changed(file: Path, tree: ast.Module) -> dict:
+    """The functions that a tree changes, by name and line; none if it changes what runs at import:
+    constants, defaults, class bodies."""
+    changed: dict[tuple[str, int], types.CodeType] = {}
+    old = compile(ast.parse(file.read_text()), str(file), "exec")
+    alone = _functions(old, compile(tree, str(file), "exec"), changed)
+    return changed if alone else {}
 
 
 def _functions(old: types.CodeType, new: types.CodeType, changed: dict) -> bool:
@@ -255,25 +310,38 @@ def _quiet() -> None:
 
 
 def run(out: Path, lines: dict, options: argparse.Namespace) -> None:
-    """Try what has not been tried yet, until a time."""
+    """Try what has not been tried yet, module by module."""
     done = {key for key, row in _rows(out).items()
             if not (options.again and row["outcome"] == "survived")}  # fmt: skip
-    until = time.time() + 60 * options.minutes
-    for mutant in sampled(options.every, options.seed, options.only):
-        if mutant[:2] in done:
-            continue
-        if time.time() > until:
-            print("time is up: the same command goes on")
-            return
-        began, file = time.perf_counter(), ROOT / mutant.file
-        tests = tests_of(mutant, lines, options.most)
-        tree = mutated(file, mutant.number)
-        said = outcome(file, tree, tests, options.limit) if tests else "survived"
-        row = {"mutant": mutant, "outcome": said, "tests": len(tests),
-               "seconds": round(time.perf_counter() - began, 1)}  # fmt: skip
+
+    def note(mutant: Mutant, said: str, tests: int, seconds: float) -> None:
+        row = {"mutant": mutant, "outcome": said, "tests": tests, "seconds": round(seconds, 1)}
         with out.open("a") as rows:
             rows.write(json.dumps(row) + "\n")
-        print(f"{said:9} {mutant.file}:{mutant.line} {mutant.what}", flush=True)
+
+    def tests(mutant: Mutant) -> list[str]:
+        return tests_of(mutant, lines, options.most)
+
+    for file, files in modules().items():
+        name = str(file.relative_to(ROOT))
+        drawn = sampled(options.every, options.seed, name) if name.startswith(options.only) else []
+        trees = {m: mutated(file, m.number) for m in drawn if m[:2] not in done}
+        inside = {m: tree for m, tree in trees.items() if _changed(file, tree) and tests(m)}
+        if inside:
+            trial = Trial(inside, tests, note, options.limit)
+            _said(lambda t=trial, f=files: _collect(t, f), 10**6)
+        for mutant in trees.keys() - inside.keys():
+            began, wanted = time.perf_counter(), tests(mutant)
+            said = outcome(file, trees[mutant], wanted, options.limit) if wanted else "survived"
+            note(mutant, said, len(wanted), time.perf_counter() - began)
+
+
+def _collect(trial: Trial, files: list[Path]) -> int:
+    import pytest
+
+    os.chdir(ROOT)
+    _quiet()
+    return int(pytest.main(["-q", "-p", "no:cacheprovider", *map(str, files)], plugins=[trial]))
 
 
 def report(out: Path) -> None:
@@ -314,7 +382,6 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=300, help="seconds a mutant")
     parser.add_argument("--most", type=float, default=60, help="seconds of tests a mutant")
     parser.add_argument("--again", action="store_true", help="try survivors once more")
-    parser.add_argument("--minutes", type=float, default=1e6, help="begin no mutant after these")
     options = parser.parse_args()
     if options.verb == "report":
         report(Path(options.rest[0]))
