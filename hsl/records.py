@@ -47,7 +47,7 @@ _EDIT: dict[str, Rule] = {
     "t_start": optional(timestep),
     "injection": one_of(*INJECTIONS),
     "h_factor": number(),
-    "mask": optional(anything()),
+    "mask": Rule("null, or a tensor", lambda v: v is None),
     "rescale": flag(),
     "dt_lambda": number(),
     "dt_end": whole(),

@@ -52,13 +52,23 @@ def test_two_decodes_in_one_batch_differ_by_rounding_alone(net: Backbone) -> Non
     assert two[0].p.requires_grad and not two[0].eps.requires_grad
 
 
-def test_a_known_eps_saves_a_decode_and_changes_nothing(net: Backbone) -> None:
-    grid, edit = [300, 600], Edit(shift())
+def test_a_known_eps_saves_a_decode_and_changes_nothing(net: Backbone, monkeypatch) -> None:
+    grid, edit = [100, 300, 600], Edit(shift())
     first = next(reverse(net, x_of(3), grid))
     eps = eps_of(first.x, first.p, net.schedule.alpha_bar(600))
     assert torch.allclose(eps, first.eps, atol=1e-5)
+    decodes, decode = [], net.decode
+
+    def counting(b) -> torch.Tensor:
+        decodes.append(len(b.h))
+        return decode(b)
+
+    monkeypatch.setattr(net, "decode", counting)
     known = last(reverse(net, x_of(3), grid, edit, eps=eps))
+    # the last step has no D_t, and so needs no unedited eps
+    assert decodes == [3] * (1 + 2 + 1)
     assert torch.allclose(known, last(reverse(net, x_of(3), grid, edit)), atol=1e-4)
+    assert len(decodes) == 4 + 5
 
 
 def test_a_symmetric_shift_of_eps_cancels(net: Backbone) -> None:

@@ -133,6 +133,7 @@ HARM = {
     "tap": {"backbone": {"tap": "beside"}}, "hash": {"backbone": {"backbone_hash": 3}},
     "etas of texts": {"etas": ["x"] * 6}, "few etas": {"etas": [0.0]}, "eta 2": {"etas": [2.0] * 6},
     "seed": {"seed": "x"}, "seed null": {"seed": None}, "edit": {"edit": 3},
+    "mask": {"edit": {"mask": "x"}},
     "edited": {"edit": {"t_edit": "x"}}, "order": {"edit": {"t_edit": 200, "t_start": 100}},
     "injection": {"edit": {"injection": "?"}}, "unknown": {"edit": {"more": 1}},
     "direction": {"direction": {"channels": 64}}, "about": {"about": {"steps": 0}},
