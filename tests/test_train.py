@@ -207,6 +207,7 @@ WRONG = {
     "no faces": ({"data.init_args.train": 0}, "n=0"),
     "no checkpoint": ({"ckpt_path": "/nowhere.ckpt"}, "/nowhere.ckpt"),
     "no last checkpoint": ({"ckpt_path": "last"}, "--resume"),
+    "no devices": ({"trainer.devices": "[1"}, "trainer: "),
 }
 
 

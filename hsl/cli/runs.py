@@ -158,7 +158,11 @@ class RunCLI(LightningCLI):
         if config.trainer.logger in (None, True) and not run.passing:
             kwargs["logger"] = loggers(run.out, run.folder.name, config.wandb, self.kept)
         self.save_config_kwargs["given"] = self.given
-        trainer = super().instantiate_trainer(**kwargs)
+        try:
+            trainer = super().instantiate_trainer(**kwargs)
+        except (TypeError, ValueError) as error:  # what Lightning says of its options' values
+            words = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise HslError(f"trainer: {words}") from error
         trainer.fit_loop.__class__ = FitLoop
         trainer._signal_connector.__class__ = Signals
         return trainer
