@@ -61,6 +61,11 @@ def job() -> str | None:
     return None
 
 
+def by_hand() -> bool:
+    """Whether someone started this process, not a job: those end in any order."""
+    return job() is None and not all(os.environ.get(name) for name in _LAUNCHED)
+
+
 def restarted() -> bool:
     """Whether SLURM has put this job into its queue again, or torchrun has started it again."""
     counts = ("SLURM_RESTART_COUNT", "TORCHELASTIC_RESTART_COUNT")

@@ -246,9 +246,12 @@ def test_a_damaged_latest_is_mended(tmp_path: Path) -> None:
 def test_interactive_jobs_have_no_name(monkeypatch) -> None:
     monkeypatch.setenv("SLURM_JOB_ID", "7")
     monkeypatch.setenv("SLURM_JOB_NAME", "train")
-    assert jobs.job() == "slurm-7"
+    assert jobs.job() == "slurm-7" and not jobs.by_hand()
     monkeypatch.setenv("SLURM_JOB_NAME", "interactive")
-    assert jobs.job() is None
+    assert jobs.job() is None and jobs.by_hand()
+    for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1")
+    assert not jobs.by_hand()
 
 
 # Several writers.

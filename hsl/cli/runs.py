@@ -245,10 +245,10 @@ def _leave(run: Run, error: BaseException) -> None:
 
 
 def _show(run: Run) -> None:
-    """Print the folder; let ``latest`` point to it."""
+    """Print the folder; let ``latest`` point to it, if it was not a job's."""
     if run.passing:
         print("fast_dev_run: nothing is kept")
         return
-    if line := jobs.point_latest(run.folder):
+    if jobs.by_hand() and (line := jobs.point_latest(run.folder)):
         print(f"hsl.train: {line}", file=sys.stderr)
     print(run.out)
