@@ -65,11 +65,13 @@ class Beside(L.Callback):
     def __init__(self, method: Recorded) -> None:
         self.directions = copy.deepcopy(method.directions)
         self.optimizer = method.make_optimizer(self.directions.parameters())
-        self.scheduler = method.make_scheduler(self.optimizer)
         self.batches: list[Batch] = []
         self.losses: list[float] = []
         self.seconds: Seconds = {"hsl": [], "plain": []}
         self.seen: Counter[str] = Counter()
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        self.scheduler = pl_module.schedule_of(self.optimizer)  # as long as this training
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         self.batches, self.start = [], clock()

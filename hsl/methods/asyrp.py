@@ -362,17 +362,24 @@ class Asyrp(Method):
             else:
                 parameters += direction.parameters()
         optimizer = self.make_optimizer(parameters)
-        if self.make_scheduler is decay:
-            epochs = self.trainer.max_epochs or 0
-            if epochs < 1:
-                raise HslError("lr_scheduler: falls as long as the training is: give max_epochs, "
-                               "or another schedule")  # fmt: skip
-            scheduler = decay(optimizer, epochs)
-        else:
-            scheduler = self.make_scheduler(optimizer)
+        scheduler = self.schedule_of(optimizer)
         if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
             raise HslError("lr_scheduler: ReduceLROnPlateau waits for a metric; take another")
         return [optimizer], [scheduler]
+
+    def schedule_of(self, optimizer: Optimizer) -> Any:
+        """The schedule of an optimiser's learning rate, as long as the training is.
+
+        Raises:
+            HslError: a training without a number of epochs.
+        """
+        if self.make_scheduler is not decay:
+            return self.make_scheduler(optimizer)
+        epochs = self.trainer.max_epochs or 0
+        if epochs < 1:
+            raise HslError("lr_scheduler: falls as long as the training is: give max_epochs, or "
+                           "another schedule")  # fmt: skip
+        return decay(optimizer, epochs)
 
     @property
     def _longest_grid(self) -> list[int]:

@@ -55,7 +55,10 @@ def stated(arguments: Sequence[str]) -> list[tuple[bool, Document]]:
         if option in _CONFIG:
             found.append((True, read_document(value)))
         else:
-            found.append((False, _nested(option.lstrip("-").split("."), _value(value))))
+            document = _nested(option.lstrip("-").split("."), _value(value))
+            if value and (path := _empty(document, "")):
+                raise HslError(f"--{path[1:]} is empty: give a value, or leave it out")
+            found.append((False, document))
     return found
 
 

@@ -156,6 +156,12 @@ def test_no_options(which: str, parser: Parser, tmp_path: Path) -> None:
         parser.parse_args([f"--config={tmp_path / 'some.yaml'}"])
 
 
+def test_an_empty_text_within_an_option(parser: Parser) -> None:
+    with pytest.raises(HslError, match=r"^--data\.init_args\.source is empty"):
+        parser.parse_args(['--data={"class_path": "%s", "init_args": {"source": ""}}'
+                           .replace("%s", FOLDER), "--seed_everything=1"])  # fmt: skip
+
+
 def test_data_without_a_trainer(tmp_path: Path) -> None:
     """As ``hsl.data`` and ``hsl.study`` make them."""
     for name, part in (("a", spec(CELEBA, source="b", batch_size=3)),
