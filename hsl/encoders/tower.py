@@ -53,4 +53,6 @@ def to_size(images: Tensor, resize: bool) -> Tensor:
         raise HslError(f"ToyFaces' networks are for drawn faces of {SIZE} pixels, and these images "
                        f"have {height} x {width}: take another network, or, for drawn faces of "
                        "another size, load it with resize")  # fmt: skip
-    return interpolate(images, (SIZE, SIZE), mode="bilinear", antialias=True)
+    # the CPU has no antialiasing in bfloat16
+    resized = interpolate(images.float(), (SIZE, SIZE), mode="bilinear", antialias=True)
+    return resized.to(images)
