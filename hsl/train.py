@@ -109,7 +109,7 @@ class HslCLI(RunCLI):
         if config.get("ckpt_path") in ("last", "best") and not config.trainer.callbacks:
             raise HslError(f"--ckpt_path {config.ckpt_path}: no callback keeps such checkpoints; "
                            "to go on with a killed run give --resume")  # fmt: skip
-        check_checkpoint(config.get("ckpt_path"))
+        check_checkpoint(config.get("ckpt_path"), self.config.subcommand == "fit")
 
     def before_instantiate_classes(self) -> None:
         """Fill in what depends on other options."""

@@ -34,8 +34,12 @@ class SaveConfig(SaveConfigCallback):
             temporary.write_text(text + "".join(lines), "utf-8")
 
 
-def check_checkpoint(path: str | None) -> dict[str, Any]:
+def check_checkpoint(path: str | None, goes_on: bool = False) -> dict[str, Any]:
     """What a checkpoint holds; one that cannot be read is refused before anything is written.
+
+    Args:
+        path: of the file; None, or what Lightning finds by a word: nothing is looked at.
+        goes_on: whether a training goes on from it, which needs more than its weights.
 
     Raises:
         HslError: no such file, or it is damaged or holds code.
@@ -49,4 +53,9 @@ def check_checkpoint(path: str | None) -> dict[str, Any]:
         about_of(found)
     except HslError as error:
         raise HslError(f"{path}: {error}") from error
+    needed = ["pytorch-lightning_version"]
+    if goes_on:
+        needed += ["epoch", "global_step", "loops", "optimizer_states", "lr_schedulers"]
+    if missing := [name for name in needed if name not in found]:
+        raise HslError(f"{path}: no whole checkpoint, {missing[0]} is missing; give one of a run")
     return found

@@ -126,7 +126,7 @@ class RunCLI(LightningCLI):
             return
         self.save_config_callback = None  # it is there, and shall not be half-written
         path = folder / (resume.LAST if self.progress == "training" else resume.FITTED)
-        self.kept = check_checkpoint(str(path))
+        self.kept = check_checkpoint(str(path), self.progress == "training")
         if self.progress == "training":
             config.ckpt_path = str(path)
 

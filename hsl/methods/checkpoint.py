@@ -1,5 +1,6 @@
 """What a checkpoint says of a method's directions, checked before anything is made by it."""
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -36,6 +37,28 @@ RULES: dict[str, Rule] = {
     "data_hash": optional(text()),
     "seen": listed(whole()),
 }
+_VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}((a|b|rc|\.post|\.dev)\d{1,9})?(\+\w+)?\Z", re.ASCII)
+#: What Lightning keeps beside it, as far as it trusts its types.
+_PARTS: dict[str, Rule] = {
+    "epoch": whole(),
+    "global_step": whole(),
+    "pytorch-lightning_version": Rule(
+        "a version of Lightning", lambda v: isinstance(v, str) and _VERSION.match(v) is not None
+    ),
+    "loops": table(table(anything())),
+    "callbacks": table(table(anything())),
+    "optimizer_states": listed(
+        Rule(
+            "an optimiser's state",
+            lambda v: (
+                isinstance(v, dict)
+                and isinstance(v.get("state"), dict)
+                and listed(table(anything())).fits(v.get("param_groups"))
+            ),
+        )
+    ),
+    "lr_schedulers": listed(table(anything())),
+}
 _ALWAYS = ("backbone_hash", "t_edit", "t_boost", "t_start", "strengths")
 
 
@@ -53,6 +76,7 @@ def about_of(checkpoint: Mapping[str, Any], required: Collection[str] = ()) -> d
     if not isinstance(state, dict) or not all(isinstance(k, str) for k in state):
         raise HslError("no checkpoint of hsl's: it has no state_dict; give one of a run")
     try:
+        check(dict(checkpoint), _PARTS)
         about = check(checkpoint.get("hsl"), RULES, [*_ALWAYS, *required])
         for name, config in about.get("directions", {}).items():
             prefix = f"directions.{name}."

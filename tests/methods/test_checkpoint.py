@@ -59,6 +59,17 @@ def test_another_type_or_range_is_refused(name: str, value: object) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [("epoch", "x"), ("global_step", -1), ("loops", "x"), ("callbacks", "x"),
+     ("callbacks", {"a": 3}), ("pytorch-lightning_version", "x"), ("lr_schedulers", "x"),
+     ("optimizer_states", "x"), ("optimizer_states", [{}]), ("lr_schedulers", [3])],
+)  # fmt: skip
+def test_what_lightning_would_trust_is_checked(part: str, value: object) -> None:
+    with pytest.raises(HslError, match=f"a damaged one \\({part} is "):
+        about_of(SOUND | {part: value})
+
+
 @pytest.mark.parametrize("value", [torch.ones(2, 3, 3).long(), torch.ones(2, 3, 3) / 0, "x", 3])
 def test_weights_are_finite_floats(value: object) -> None:
     harmed = copy.deepcopy(SOUND)
