@@ -6,6 +6,8 @@ import pytest
 import torch
 
 from hsl.backbones import Speed, load
+from hsl.callbacks import Directions, Evaluate, Strength
+from hsl.directions import Direction
 from hsl.precision import stated
 from hsl.store import Store
 from runs import asyrp, faces, saved_backbone, trainer
@@ -71,3 +73,15 @@ def test_the_key_says_the_precision(folder: str) -> None:
     keys = {net.key, net.run_with(Speed(bfloat16=True)).key, load(folder).to(torch.bfloat16).key,
             load(folder).double().key}  # fmt: skip
     assert keys == {f"{net.hash}-float32", f"{net.hash}-bfloat16", f"{net.hash}-float64"}
+
+
+def test_a_run_whose_weights_are_cast_goes_through(folder: str, tmp_path: Path) -> None:
+    """The method's own networks are in bfloat16, the judges beside it in float32."""
+    method, data = asyrp(folder), faces(2)
+    callbacks = Strength(strengths=[1.0], resize=True), Directions(), Evaluate(resize=True)
+    run = trainer(tmp_path, *callbacks, precision="bf16-true")
+    run.fit(method, datamodule=data)
+    run.test(method, datamodule=data, verbose=False)
+    assert method.backbone.dtype == method.clip.dtype == torch.bfloat16
+    assert Direction.load(tmp_path / "directions" / "Smiling.safetensors", load(folder))
+    assert (tmp_path / "summary.json").is_file()

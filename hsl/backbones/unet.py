@@ -222,15 +222,22 @@ class Backbone(nn.Module):
         if sides != [size, size]:
             raise HslError(f"{self.name}: takes images of {size} x {size} pixels, not "
                            f"{' x '.join(map(str, sides))}: bring them to its size")  # fmt: skip
-        x = self.codec.encode(image)
+        x = self.codec.encode(image.to(self.dtype))
         if x.shape[1] != self.channels:
             raise HslError(f"{self.name}: takes {self.channels} channels, but an image has "
                            f"{x.shape[1]} in its codec: no model of RGB images")  # fmt: skip
         return x
 
     def image(self, x: Tensor) -> Tensor:
-        """X_0 (or P_t) ``[B, C, s, s]`` to images ``[B, 3, S, S]``, not clamped."""
-        return self.codec.decode(x)
+        """X_0 (or P_t) ``[B, C, s, s]`` to images ``[B, 3, S, S]``, not clamped, in float32 or
+        float64 whatever the weights are in."""
+        image = self.codec.decode(x)
+        return image.float() if image.element_size() < 4 else image
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights, which is that of x and eps: a trainer's precision may have cast them."""
+        return next(self.unet.parameters()).dtype
 
     @property
     def x_shape(self) -> tuple[int, int, int]:
@@ -266,7 +273,7 @@ class Backbone(nn.Module):
     def key(self) -> str:
         """Identifies what it computes, for caches: its `hash` and the precision in which it does so
         under `hsl.precision.stated`."""
-        kind = next(self.unet.parameters()).dtype
+        kind = self.dtype
         precision = str(torch.bfloat16 if self.speed.bfloat16 else kind).removeprefix("torch.")
         if (
             precision == "float32"

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import open_clip
+import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import InterpolationMode, center_crop, normalize, resize
 
@@ -53,8 +54,13 @@ class Clip(nn.Module):
     def encode_image(self, images: Tensor) -> Tensor:
         """Features ``[B, D]``, not normalised, of images ``[B, 3, S, S]`` in [-1, 1];
         differentiable with respect to ``images``, which are not clamped."""
-        features: Tensor = self.model.encode_image(self._prepared(images))  # type: ignore[operator]
+        features: Tensor = self.model.encode_image(self._prepared(images).to(self.dtype))  # type: ignore[operator]
         return features
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of its weights: a trainer's precision may have cast them."""
+        return next(self.model.parameters()).dtype
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Features ``[N, D]``, not normalised.

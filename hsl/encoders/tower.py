@@ -36,7 +36,7 @@ class Tower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, out]``, differentiable with respect to ``images``."""
-        features: Tensor = self.layers(to_size(images, self.resize))
+        features: Tensor = self.layers(to_size(images, self.resize).to(self.layers[0].weight))
         return features
 
 
