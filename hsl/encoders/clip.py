@@ -60,7 +60,7 @@ class Clip(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         """Of its weights: a trainer's precision may have cast them."""
-        return next(self.model.parameters()).dtype
+        return next((p.dtype for p in self.model.parameters()), torch.float32)
 
     def encode_text(self, texts: list[str]) -> Tensor:
         """Features ``[N, D]``, not normalised.

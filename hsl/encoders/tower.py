@@ -36,7 +36,8 @@ class Tower(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """``[B, out]``, differentiable with respect to ``images``."""
-        features: Tensor = self.layers(to_size(images, self.resize).to(self.layers[0].weight))
+        like = next(self.parameters())  # which a trainer's precision may have cast
+        features: Tensor = self.layers(to_size(images, self.resize).to(like))
         return features
 
 
