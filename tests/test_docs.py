@@ -48,7 +48,7 @@ def test_the_conversions_of_the_readme(tmp_path: Path, monkeypatch, capsys) -> N
         there = Path(command.split()[0]).exists()
         assert convert.main(shlex.split(command)) == (0 if there else 2)
         if not there:
-            assert "No such file" in capsys.readouterr().err
+            assert "no such file" in capsys.readouterr().err
     assert load("weights/mine").image_size == 64
 
 

@@ -69,7 +69,7 @@ def test_released_files_go_through(work: Path, monkeypatch: pytest.MonkeyPatch) 
 
     checkpoint = fitted / "checkpoints" / "final.ckpt"
     tested = run("test", work, f"--ckpt_path={checkpoint}")
-    for folder in (fitted, tested):
+    for folder in (fitted, tested / "test"):
         summary = json.loads((folder / "summary.json").read_text())
         assert summary["images"] == 2 and (folder / "grid.png").stat().st_size > 1000
 
@@ -90,8 +90,10 @@ def test_boundaries_of_all_attributes(work: Path, method: str, monkeypatch) -> N
     assert len(rows) > len(names) and (fitted / "accuracy.png").stat().st_size > 1000
     checkpoint = f"--ckpt_path={fitted / 'checkpoints' / 'final.ckpt'}"
     validated = run("validate", work, *few, checkpoint, method=method)
-    assert (validated / "accuracy.csv").read_text() == (fitted / "accuracy.csv").read_text()
+    assert (validated / "validate" / "accuracy.csv").read_text() == (
+        fitted / "accuracy.csv"
+    ).read_text()
     tested = run("test", work, *few, checkpoint, method=method)
-    for folder in (fitted, tested):
+    for folder in (fitted, tested / "test"):
         measured = set(json.loads((folder / "summary.json").read_text()))
         assert measured and measured <= names  # not of attributes that both test images have

@@ -204,7 +204,7 @@ WRONG = {
     "guide measures": ({"evaluate.attributes": "toyfaces/guide"}, "guide"),
     "guide clip measures": ({"evaluate.clip": "toyfaces/guide"}, "guide"),
     "no config": ({"config": "/nowhere.yaml"}, "/nowhere.yaml"),
-    "no faces": ({"data.init_args.train": 0}, "n=0"),
+    "no faces": ({"data.init_args.train": 0}, "train is 0"),
     "no checkpoint": ({"ckpt_path": "/nowhere.ckpt"}, "/nowhere.ckpt"),
     "no last checkpoint": ({"ckpt_path": "last"}, "--resume"),
     "no devices": ({"trainer.devices": "[1"}, "trainer: "),

@@ -51,7 +51,8 @@ _PARTS: dict[str, Rule] = {
         Rule(
             "an optimiser's state",
             lambda v: (
-                isinstance(v, dict)
+                v == {}  # of a closed form, which has none
+                or isinstance(v, dict)
                 and isinstance(v.get("state"), dict)
                 and listed(table(anything())).fits(v.get("param_groups"))
             ),

@@ -76,7 +76,7 @@ def test_the_truth_is_of_the_same_faces_and_the_floor_is_the_truths(
     update = CounterfactualError.update
     monkeypatch.setattr(CounterfactualError, "update", spy)
     method, data = asyrp(folder), faces(3)
-    trainer(tmp_path, Evaluate(clip=None)).test(method, datamodule=data, verbose=False)
+    trainer(tmp_path, Evaluate(clip=None, resize=True)).test(method, datamodule=data, verbose=False)
     index = torch.tensor(sorted(seen))
     source, truth, floor = (
         torch.stack([seen[i][kind] for i in index.tolist()])
@@ -145,8 +145,9 @@ def test_what_a_judge_is_not_for_is_left_out_with_a_line(folder: str, tmp_path: 
     ]
     assert all("32 pixels, and these have 8. Give a judge" in line for line in lines)
     assert set(summary(tmp_path)) & {"effect", "counterfactual_floor", "s_dir"} == set()
-    for i in range(40):
-        save_image(tmp_path / "images" / f"{i}.png", torch.full((3, 8, 8), i / 40))
+    images = torch.rand(40, 3, 8, 8, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    for i, image in enumerate(images):
+        save_image(tmp_path / "images" / f"{i}.png", image)
     data = ImagesDataModule(str(tmp_path / "images"), 8, None, None, None, 2, num_workers=0)
     with pytest.warns(UserWarning, match="images of toyfaces, and these are of something else"):
         run = trainer(tmp_path, Evaluate(resize=True))

@@ -47,7 +47,7 @@ def test_what_is_given_stays(folder: str, tmp_path: Path) -> None:
     method = start(folder, tmp_path, Intervals(edit_threshold=1e9, boost_threshold=1e9))
     assert (method.t_edit, method.t_boost) == (300, 100)
     assert not list(tmp_path.glob("*.tsv"))
-    found = Intervals(edit_threshold=1e9, boost_threshold=0.0, images=2)
+    found = Intervals(edit_threshold=1e9, boost_threshold=1e-9, images=2)
     method = start(folder, tmp_path, found, t_boost=None)
     assert (method.t_edit, method.t_boost) == (300, method.grid[1])
 
@@ -67,7 +67,7 @@ def test_tables_can_be_given(folder: str, tmp_path: Path) -> None:
 
 def test_an_absent_crossing_is_an_error_that_shows_the_curve(folder: str, tmp_path: Path) -> None:
     for which in ("edit_threshold", "boost_threshold"):
-        thresholds = {"edit_threshold": 0.0, "boost_threshold": 0.0} | {which: 1e6}
+        thresholds = {"edit_threshold": 1e-9, "boost_threshold": 1e-9} | {which: 1e6}
         with pytest.raises(HslError, match=r"never reaches .* \(0: |never reaches .* \(199: "):
             found = Intervals(images=2, **thresholds)
             start(folder, tmp_path, found, t_edit=None, t_boost=None)

@@ -23,7 +23,7 @@ def test_seeds_without_a_backbone_are_refused() -> None:
     data = SampledDataModule(train=3, validation=1, test=1)
     with pytest.raises(HslError, match=r"--trainer.callbacks\+=hsl.callbacks.sampled.Sampled"):
         next(iter(data.train_dataloader()))
-    with pytest.raises(HslError, match="test=-1"):
+    with pytest.raises(HslError, match="test is -1"):
         SampledDataModule(test=-1)
 
 

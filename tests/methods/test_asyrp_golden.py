@@ -103,7 +103,7 @@ def method(file: Recorded, run: str, monkeypatch, **arguments) -> Logged:
     """Asyrp as the recorded run was configured."""
     stand_in = StandIn(file)
     monkeypatch.setattr("hsl.methods.base.load", lambda name, tap: file.net)
-    monkeypatch.setattr(Clip, "load", lambda name, antialias: stand_in.as_clip(antialias))
+    monkeypatch.setattr(Clip, "load", lambda name, antialias, resize: stand_in.as_clip(antialias))
     released = {
         "attribute": "recorded", "source": "src", "target": "trg",
         "templates": [f"{k} {{}}" for k in range(len(file["clip.text_raw.src"]))],
