@@ -52,9 +52,11 @@ _PARTS: dict[str, Rule] = {
             "an optimiser's state",
             lambda v: (
                 v == {}  # of a closed form, which has none
-                or isinstance(v, dict)
-                and isinstance(v.get("state"), dict)
-                and listed(table(anything())).fits(v.get("param_groups"))
+                or (
+                    isinstance(v, dict)
+                    and isinstance(v.get("state"), dict)
+                    and listed(table(anything())).fits(v.get("param_groups"))
+                )
             ),
         )
     ),

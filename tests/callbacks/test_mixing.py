@@ -240,18 +240,19 @@ def test_fit_leaves_boundaries_that_edit(folder: str, runs: Path) -> None:
 def test_validate_prints_and_writes_the_table(call, runs: Path) -> None:
     checkpoint = runs / "fit" / "checkpoints" / "final.ckpt"
     status, out, _ = call("validate", name="again", ckpt_path=checkpoint)
-    assert status == 0 and out[-1] == str(runs / "again")
+    assert status == 0 and out[-1] == str(runs / "again" / "validate")
     assert any("held-out images at the mixing step" in line for line in out)
     assert any("Smiling" in line for line in out)
-    assert rows(runs / "again") == rows(runs / "fit")
-    Image.open(runs / "again" / "accuracy.png").verify()
+    assert rows(runs / "again" / "validate") == rows(runs / "fit")
+    Image.open(runs / "again" / "validate" / "accuracy.png").verify()
 
 
 def test_test_measures_the_edits_of_the_fit(call, runs: Path) -> None:
     checkpoint = runs / "fit" / "checkpoints" / "final.ckpt"
     status, _, _ = call("test", name="test", ckpt_path=checkpoint)
     assert status == 0
-    one, two = (json.loads((runs / name / "summary.json").read_text()) for name in ("fit", "test"))
+    folders = (runs / "fit", runs / "test" / "test")
+    one, two = (json.loads((folder / "summary.json").read_text()) for folder in folders)
     for name in NAMES:
         for key in ("images", "strength", "t_edit", "target_after", "leakage"):
             assert two[name][key] == pytest.approx(one[name][key], abs=1e-5), key

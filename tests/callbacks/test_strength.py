@@ -119,7 +119,7 @@ def test_what_is_refused(folder: str, monkeypatch) -> None:
     with pytest.raises(HslError, match="judge"):
         chosen(folder, [0.1], monkeypatch, guide=judge)
     for strengths in ((), (1.0, 0.5)):
-        with pytest.raises(HslError, match="ascending|one or several"):
+        with pytest.raises(HslError, match=r"ascending|one or several"):
             Strength(strengths=strengths)
 
 
