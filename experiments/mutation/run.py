@@ -161,11 +161,13 @@ class Lines:
         return rows
 
 
-def note_lines(out: Path) -> None:
+def note_lines(out: Path, only: str) -> None:
     """Run every concerned test file in a fork, and note what its tests run."""
     known = json.loads(out.read_text()) if out.exists() else {}
     done = {test.partition("::")[0] for test in known}
-    every = dict.fromkeys(file for tests in modules().values() for file in tests)
+    concerned = [tests for path, tests in modules().items()
+                 if str(path.relative_to(ROOT)).startswith(only)]  # fmt: skip
+    every = dict.fromkeys(file for tests in concerned for file in tests)
     for file in every:
         name = str(file.relative_to(ROOT))
         if name in done:
@@ -394,7 +396,7 @@ def main() -> None:
         file, old, new, *tests = options.rest
         print(attempt(ROOT / file, old, new, tests, options.limit))
     elif options.verb == "lines":
-        note_lines(options.lines)
+        note_lines(options.lines, options.only)
     else:
         run(options.out, json.loads(options.lines.read_text()), options)
 
