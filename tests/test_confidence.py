@@ -6,7 +6,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from hsl.confidence import bca, bootstrap, largest, of_quantile, of_share, over_seeds, wilson
+from hsl.confidence import (
+    bca,
+    bootstrap,
+    largest,
+    of_quantile,
+    of_share,
+    over_seeds,
+    wilson,
+)
 
 G = torch.Generator
 
@@ -127,3 +135,21 @@ def test_a_maximum_over_seeds_is_mirrored() -> None:
     figure = float(torch.stack([worst(one) for one in values]).mean())
     assert high - figure == pytest.approx(figure - low)
     assert low < over_seeds(values, worst)[0]
+
+
+def test_ends_are_those_of_95_percent_by_a_thousand_resamples(monkeypatch) -> None:
+    """Of a mean of many normal numbers 1.96 standard errors away; 90% would be 1.64."""
+    values = torch.randn(400, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
+    error, draw, drawn = float(values.std()) / 20, torch.randint, [0]
+
+    def counting(high: int, size: tuple[int, ...], **more) -> torch.Tensor:
+        drawn[0] += size[0] if len(size) == 2 else 1
+        return draw(high, size, **more)
+
+    monkeypatch.setattr(torch, "randint", counting)
+    alike = values.expand(2, 400)
+    for interval in (bootstrap(values), largest(values[:, None]), over_seeds(alike, torch.mean)):
+        half = (interval[1] - interval[0]) / 2
+        assert half == pytest.approx(1.96 * error, rel=0.08)
+        assert drawn[0] in (1000, 2000)  # of images, and of seeds
+        drawn[0] = 0

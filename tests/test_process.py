@@ -143,6 +143,7 @@ def test_only_the_interval_is_edited(net: Backbone) -> None:
         s.p, predicted_x_0(s.x, net.decode(s.b), net.schedule.alpha_bar(s.t)))]  # fmt: skip
     assert seen == [t for t in reversed(grid) if 300 <= t <= 700]
     assert len(plain) == len(grid) and plain[-1].t_next == -1
+    assert Edit(shift()).acts(0) and Edit(shift()).acts(999)
     assert torch.equal(plain[-1].p, plain[-1].x_next)
 
 
