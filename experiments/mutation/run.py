@@ -44,8 +44,8 @@ CONCERNED = {
                          "tests/test_asyrp_golden.py", "tests/methods/test_base.py"],
     "hsl/metrics/": ["tests/metrics", "tests/callbacks/test_evaluate.py"],
     "hsl/methods/": ["tests/methods", "tests/callbacks/test_mixing.py"],
-    "hsl/solvers/": ["tests/solvers", "tests/methods/test_linear.py"],
-    "hsl/callbacks/": ["tests/callbacks", "tests/test_checkpoints.py"],
+    "hsl/solvers/": ["tests/solvers"],
+    "hsl/callbacks/": ["tests/callbacks", "tests/test_checkpoints.py", "tests/test_resume.py"],
 }  # fmt: skip
 #: Tests of other processes, which see no mutant.
 OTHERS = "not two and not ranks and not processes"
