@@ -218,6 +218,24 @@ def test_an_attribute_without_both_classes_is_named(folder: str, tmp_path: Path)
         fit(linear(folder), tmp_path, source)
 
 
+def test_of_all_attributes_those_without_both_classes_are_left_out(
+    folder: str, tmp_path: Path
+) -> None:
+    """Also where labels are missing; the others are fitted."""
+    source = data()
+    labels = source.faces("train").labels
+    labels[:, source.names.index("Young")] = 1
+    some = labels[:, source.names.index("Smiling")]
+    some[some > 0] = torch.nan
+    method = linear(folder, attributes=None, solver=MeanDifference())
+    with pytest.warns(UserWarning, match="without a boundary, all images being alike: .*Smiling"):
+        fit(method, tmp_path, source)
+    known = 2 * labels - 1
+    both = ((known > 0).any(0) & (known < 0).any(0)).tolist()
+    wanted = [name for name, fits in zip(source.names, both, strict=True) if fits]
+    assert list(method.directions) == wanted and "Male" in wanted and len(wanted) < len(both)
+
+
 # Labels by text
 
 
