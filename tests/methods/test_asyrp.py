@@ -1,6 +1,7 @@
 """Asyrp's training: what moves, in which order, against which source."""
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
@@ -129,6 +131,17 @@ def test_the_identity_loss_keeps_what_its_embedding_sees(folder: str, tmp_path: 
         apart[weight] = float(torch.stack(found).mean())
         assert float(run.callback_metrics["train/l_id"]) > 0
     assert apart[30.0] < 0.7 * apart[0.0]
+
+
+def test_templates_by_name(folder: str, monkeypatch) -> None:
+    """The 80 that CLIP was published with."""
+    seen = []
+    monkeypatch.setattr("hsl.methods.asyrp.DirectionalClipLoss", lambda *a: seen.append(a[3]))
+    for templates in ("imagenet", None, ["a {} face"]):
+        with suppress(TypeError):  # what stands in is no module
+            asyrp(folder, templates=templates)
+    assert len(seen[0]) == 80 and "a bad photo of a {}." in seen[0]
+    assert list(seen[1]) == list(TEMPLATES) and seen[2] == ["a {} face"]
 
 
 def test_a_judge_is_no_identity(folder: str) -> None:

@@ -448,6 +448,7 @@ def test_an_edit_acts_at_one_step(fitted: Linear) -> None:
     images, index = source.faces("test").images, source.faces("test").index
     fitted.mix_at(599)
     edit = fitted.edit("Male", 1.5)
+    assert not fitted.left_out  # it was not asked for
     assert [t for t in (0, 199, 399, 599, 799, 999) if edit.acts(t)] == [599]
     boundary = fitted.directions["Male"]
     backbone = fitted.backbone

@@ -239,6 +239,16 @@ def test_a_batch_equals_its_images(net: Backbone) -> None:
             assert torch.allclose(one[0, 0], whole[j, i], atol=1e-3, rtol=1e-4)
 
 
+def test_as_many_steps_as_released(net: Backbone) -> None:
+    """40 up and 40 down, with noise at each."""
+    x_0, normals = randn(1, 3, 8, 8), (randn(3, 8, 8, seed=1), randn(32, 4, 4, seed=2))
+    usual, told = (
+        edit_as_released(net, x_0, *normals, [5], 300, noise=SeededNoise(torch.arange(1)), **more)
+        for more in ({}, {"n_inv": 40, "n_test": 40, "eta": 1.0})
+    )
+    assert torch.equal(usual, told)
+
+
 def test_what_cannot_be_is_refused(net: Backbone) -> None:
     x = randn(1, 3, 8, 8)
     with pytest.raises(HslError, match="at least 2"):

@@ -85,6 +85,15 @@ def test_missing_labels_leave_their_images_out(solver: Solver) -> None:
         assert not solution.coefficients[a, ~kept].any()
 
 
+def test_attributes_that_are_fitted_together_need_both_classes_together() -> None:
+    """On the images that have all labels, not only on their own."""
+    h = features(30, 20)
+    labels = labelled(h)
+    labels[:, 1] = torch.where(labels[:, 0] > 0, 0, labels[:, 1])  # unknown of all that have 0
+    with pytest.raises(HslError, match=r"\(with all others\).* 0 positive"):
+        Encoding()(h @ h.mT, labels)
+
+
 @every_solver
 def test_order_rotation_and_origin_of_the_features_do_not_matter(solver: Solver) -> None:
     h = features(50, 16)
