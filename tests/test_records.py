@@ -113,6 +113,15 @@ def test_what_is_no_record_is_refused_in_one_line(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+def test_latents_of_another_type_are_taken_as_floats(tmp_path: Path) -> None:
+    def as_bfloat16(given: dict) -> dict:
+        return given | {"x_T": given["x_T"].bfloat16()}
+
+    found = SampleRecord.load(harmed(tmp_path / "r.safetensors", tensors=as_bfloat16))
+    assert torch.equal(found.x_T, X_T.bfloat16().float())
+    assert found.replay(backbone()).isfinite().all()
+
+
 def harmed(path: Path, name: str = "implicit", tensors=lambda given: given, **changed) -> Path:
     """A record whose header says something else; without a checksum, as who changes it would."""
     _, record = sample(backbone(), X_T, GRID, EDITS[name], index=torch.arange(5))

@@ -25,6 +25,8 @@ def infer(shapes: Shapes) -> Architecture:
     updown = [k for k in range(n) if _any(shapes, k, "in_layers.0.weight")]
     levels = len(convolved or updown) + 1
     blocks = n // levels - 1
+    if n < levels:
+        raise KeyError(f"output_blocks.{n}.0.in_layers.0.weight")
     first = [f"input_blocks.{1 + i * (blocks + 1)}" for i in range(levels)]
     widths = [shapes[f"{block}.0.out_layers.3.weight"][0] for block in first]
     scaled = shapes[f"{first[0]}.0.emb_layers.1.weight"][0] == 2 * widths[0]

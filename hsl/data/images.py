@@ -1,5 +1,6 @@
 """Image files: read any that Pillow reads, as square tensors in [-1, 1]; write PNG."""
 
+import os
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
@@ -36,7 +37,7 @@ def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Te
     files: dict[Path, str] = {}
     for path in map(Path, given):
         for file, name in _files(path):
-            files.setdefault(file.resolve(), name)
+            files.setdefault(Path(os.path.realpath(file)), name)  # a link to itself stays one
     if not files:
         raise HslError("no images: give at least one file or folder")
     images = torch.stack([transform(decode(file, str(file))) for file in files])

@@ -328,6 +328,8 @@ def faulty(fault: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
     if fault == "no first convolution":
         del state["input_blocks.0.0.weight"]
         return state, {}, "incomplete, without 'input_blocks.0.0.weight'"
+    if fault == "no way up":
+        return {k: v for k, v in state.items() if "output_blocks.0" not in k}, {}, "incomplete"
     if fault == "half the levels":
         return {k: v for k, v in state.items() if "output_blocks.7" not in k}, {}, "--"
     if fault == "another preset":
@@ -372,6 +374,7 @@ def faulty(fault: str) -> tuple[dict[str, Tensor], dict[str, Any], str]:
 @pytest.mark.parametrize(
     "fault",
     ["missing", "unexpected", "misshapen", "no first convolution", "half the levels",
+     "no way up",
      "another preset", "no such preset", "heads that do not divide", "no preset", "integers",
      "two networks", "sparse", "repeated", "an image that cannot be halved", "too narrow",
      "a wider first level", "too few timesteps"],

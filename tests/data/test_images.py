@@ -127,6 +127,10 @@ def floating(path: Path) -> None:
         Image.new("F", (9, 9), 0.5).save(file, format="TIFF")
 
 
+def loop(path: Path) -> None:
+    path.symlink_to(path)
+
+
 def nothing(path: Path) -> None:
     pass
 
@@ -140,6 +144,7 @@ def nothing(path: Path) -> None:
         (empty, "does not decode"),
         (floating, "8 or 16 bits"),
         (nothing, "no such file or folder"),
+        (loop, "bad.png"),
         (Path.mkdir, "no images in this folder"),
     ],
 )
