@@ -5,6 +5,7 @@ import torch
 from sklearn import metrics
 from torch import Tensor
 
+from hsl.confidence import wilson
 from hsl.errors import HslError
 from hsl.solvers import MeanDifference, Ridge, cross_validated, figures
 from hsl.solvers.scores import auc_interval
@@ -132,3 +133,29 @@ def test_labels_of_chance_are_not_learnt() -> None:
     left_out = figures(Ridge(0.1).leave_one_out(gram, labels), labels)
     assert float(fitted.accuracy) == 1.0
     assert float(left_out.accuracy) < 0.7
+
+
+def test_every_interval_is_of_its_own_figure() -> None:
+    """Of few positives and many negatives, so that none stands for another."""
+    generator = torch.Generator().manual_seed(3)
+    labels = torch.where(torch.rand(60, 1, generator=generator) < 0.2, 1, -1)
+    scores = labels + 1.5 * torch.randn(60, 1, generator=generator).double() + 0.4
+    found, n = figures(scores, labels), torch.tensor([60.0]).double()
+    n_p, n_n = found.positive, found.negative
+    assert int(n_p + n_n) == 60 and 3 < int(n_p) < 20
+    assert torch.allclose(found.accuracy_ci, wilson(found.accuracy, n))
+    rates = [((scores > 0) == (labels > 0))[labels == side].double().mean() for side in (1, -1)]
+    ends = [
+        wilson(rate, n_side.double()).squeeze()
+        for rate, n_side in zip(rates, (n_p, n_n), strict=True)
+    ]
+    for end, sign in ((0, -1), (1, 1)):
+        apart = torch.hypot(ends[0][end] - rates[0], ends[1][end] - rates[1]) / 2
+        expected = found.balanced_accuracy[0] + sign * apart
+        assert torch.allclose(found.balanced_accuracy_ci[0, end], expected)
+    area, m = found.auc[0], (n_p + n_n)[0] / 2 - 1
+    for a in found.auc_ci[0]:  # where the score test is just passed
+        spread = 1 + m * ((1 - a) / (2 - a) + a / (1 + a))
+        variance = a * (1 - a) * spread / (n_p * n_n)[0]
+        assert float((area - a).abs()) == pytest.approx(1.96 * float(variance.sqrt()), rel=1e-4)
+    assert found.auc_ci[0, 0] < area < found.auc_ci[0, 1] <= 1
