@@ -39,8 +39,8 @@ def run(folder: Path, backbone: str, ranks: int) -> None:
         method = asyrp(backbone, attribute=NAMES, direction=kind, zero_init=False, t_edit=None,
                        t_boost=None, optimizer=partial(torch.optim.SGD, lr=0.1))  # fmt: skip
         found = Intervals(edit_threshold=low, boost_threshold=high, images=FACES)
-        # no share is enough: all are tried, and the one that gets furthest is chosen
-        tried = Strength(strengths=[0.5, 4.0, 32.0], share=1.1, images=3)
+        # hardly any share is enough: all are tried, and the one that gets furthest is chosen
+        tried = Strength(strengths=[0.5, 4.0, 32.0], share=1.0, images=3, resize=True)
         fitting = trainer(folder / kind, found, tried, Evaluate(resize=True), epochs=2, **spread)
         data = faces(FACES, batch_size=4 // ranks, where={})
         fitting.fit(method, datamodule=data)
