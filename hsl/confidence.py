@@ -66,7 +66,9 @@ def bca(values: Tensor, statistics: Statistic) -> tuple[Tensor, Tensor]:
     skew = away.pow(3).nansum(0) / (6 * away.square().nansum(0).pow(1.5))
     skew = skew.nan_to_num(0, 0, 0)
     known = (~draws.isnan()).sum(0)
-    below = ((draws < found).sum(0) + 0.5 * (draws == found).sum(0)) / known
+    # a tie is one whatever the order in which the same images were summed
+    tied = torch.isclose(draws, found.expand_as(draws), rtol=1e-6, atol=1e-12)
+    below = (((draws < found) & ~tied).sum(0) + 0.5 * tied.sum(0)) / known
     least = 0.5 / known
     bias = torch.special.ndtri(below.clamp(least, 1 - least))
     ends = []

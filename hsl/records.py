@@ -225,6 +225,8 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
         raise ValueError(f"{len(header['etas'])} etas for {len(grid)} timesteps")
     if strange := noises.keys() - {str(t) for t in grid}:
         raise ValueError(f"noise at t={min(strange)}, which is no timestep of its grid")
+    if not tensors["x_T"].is_floating_point():
+        raise ValueError(f"x_T holds {tensors['x_T'].dtype}")
     x_T, index = tensors["x_T"].float(), tensors["index"]  # whatever type who changed it took
     if x_T.ndim != 4 or not len(x_T) or index.shape != x_T.shape[:1] or index.dtype != torch.int64:
         raise ValueError(f"x_T has shape {list(x_T.shape)}, index {list(index.shape)}")
