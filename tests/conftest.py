@@ -1,7 +1,10 @@
 """What every test shares. The environment is set before any library reads it."""
 
 import os
+import signal
 
+# where the tests run in the background, SIGINT is ignored, by the processes that they start as well
+signal.signal(signal.SIGINT, signal.default_int_handler)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")

@@ -89,6 +89,8 @@ def about_of(checkpoint: Mapping[str, Any], required: Collection[str] = ()) -> d
             check(config, {"kind": text()}, ["kind"])
             if own:  # without any it is found to be missing where it is wanted
                 require_fit(config, own)
+            if {} in checkpoint.get("optimizer_states", ()) and config["kind"] != "boundary":
+                raise ValueError(f"optimizer_states is empty, and {name} was trained by steps")
     except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         said = f"no checkpoint of hsl's, or a damaged one ({reason}); give another"

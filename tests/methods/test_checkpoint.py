@@ -63,7 +63,8 @@ def test_another_type_or_range_is_refused(name: str, value: object) -> None:
     ("part", "value"),
     [("epoch", "x"), ("global_step", -1), ("loops", "x"), ("callbacks", "x"),
      ("callbacks", {"a": 3}), ("pytorch-lightning_version", "x"), ("lr_schedulers", "x"),
-     ("optimizer_states", "x"), ("optimizer_states", [{}]), ("lr_schedulers", [3])],
+     ("optimizer_states", "x"), ("optimizer_states", [{}]), ("optimizer_states", [{"a": 1}]),
+     ("lr_schedulers", [3])],
 )  # fmt: skip
 def test_what_lightning_would_trust_is_checked(part: str, value: object) -> None:
     with pytest.raises(HslError, match=f"a damaged one \\({part} is "):
