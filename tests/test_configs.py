@@ -63,6 +63,9 @@ def holds(config: Any, wanted: Any) -> bool:
     """Whether all that a file says is in the configuration."""
     if isinstance(wanted, dict):
         return all(holds(config.get(key), value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(config, list):
+        pairs = zip(config, wanted, strict=False)
+        return len(config) == len(wanted) and all(holds(*pair) for pair in pairs)
     return config == wanted
 
 
