@@ -39,5 +39,13 @@ def planted(
     return labels @ directions / 2 + rest, labels, directions
 
 
+def overlapping(n: int, d: int, seed: int, noise: float = 0.5) -> tuple[Tensor, Tensor]:
+    """Features ``[n, d]`` float32 of unit variance, and labels ``[n, 1]`` that overlap."""
+    g = torch.Generator().manual_seed(seed)
+    h = torch.randn(n, d, generator=g)
+    score = h @ torch.randn(d, generator=g) / d**0.5
+    return h, torch.where(score + noise * torch.randn(n, generator=g) > 0.2, 1.0, -1.0)[:, None]
+
+
 def cosine(a: Tensor, b: Tensor) -> float:
     return float(a.flatten() @ b.flatten() / (a.norm() * b.norm()))

@@ -7,10 +7,10 @@ highest (Joachims 1999); on these, projected Newton steps (Bertsekas 1982).
 import torch
 from torch import Tensor
 
-from hsl.solvers.dual import INF, Box, movable
+from hsl.solvers.dual import Box, movable
 
-#: Multipliers of a block: at least, or this share of all.
-_BLOCK, _SHARE = 128, 20
+#: Multipliers of a block, half of them such as may rise.
+_BLOCK = 128
 _STEPS = 3  # on one block; the gap falls to a third, or these are taken
 
 
@@ -18,8 +18,7 @@ def descend(
     gram: Tensor, y: Tensor, box: Box, c: Tensor, gap: float, blocks: int
 ) -> tuple[Tensor, bool]:
     """From a feasible start, to a point whose gap is at most ``gap``, by at most ``blocks`` blocks;
-    and whether it got there. Gives up where the gap does not fall: what a block can do to
-    ill-conditioned features is little.
+    and whether it got there: what a block can do to ill-conditioned features is little.
 
     Args:
         gram: ``[n, n]``.
@@ -31,18 +30,14 @@ def descend(
     """
     c, g = c.clone(), gram @ c - y
     span, floor = box.high.max() - box.low.min(), 1e-12 * gram.diagonal().mean()
-    least, since, half = INF, 0, max(_BLOCK, len(y) // _SHARE) // 2
-    patience = 15 + len(y) // half  # as long as not all had their turn it need not fall
+    half = min(_BLOCK // 2, len(y))
     for _ in range(blocks):
         rise, fall = movable(g, c, box)
-        lowest = rise.topk(min(half, len(y)), largest=False)
-        highest = fall.topk(min(half, len(y)))
+        lowest = rise.topk(half, largest=False)
+        highest = fall.topk(half)
         now = float(highest.values[0] - lowest.values[0])
         if now <= gap:
             return c, True
-        least, since = (now, 0) if now < 0.9 * least else (least, since + 1)
-        if since > patience:
-            break
         worst = [
             lowest.indices[lowest.values < highest.values[0]],
             highest.indices[highest.values > lowest.values[0]],

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from hsl.solvers.base import bordered
-from hsl.solvers.dual import INF, Box, movable, tolerance
+from hsl.solvers.dual import INF, Box, movable, times, tolerance
 
 _PATIENCE, _MOST, _FREED = 6, 60, 256
 
@@ -27,15 +27,15 @@ def pivot(gram: Tensor, y: Tensor, box: Box, c: Tensor, free: Tensor, top: Tenso
     at, g = torch.zeros_like(c), -y  # a point, and its gradient
     for _ in range(_MOST):
         c = torch.where(top, box.high, box.low).where(~free, c)
-        g = g + _times(gram, c - at)
+        g = g + times(gram, c - at)
         index = free.nonzero()[:, 0]
         if len(index):
             found = _free(gram[index[:, None], index], -g[index], -c.sum(), added)
             if found is None:
                 return None
-            c[index] += found[0]
-            b = found[1]
-            g = gram @ c - y
+            move, b = torch.zeros_like(c), found[1]
+            move[index] = found[0]
+            c, g = c + move, g + times(gram, move)
         else:
             rise, fall = movable(g, c, box)
             b = -0.5 * (rise.min() + fall.max())
@@ -46,7 +46,8 @@ def pivot(gram: Tensor, y: Tensor, box: Box, c: Tensor, free: Tensor, top: Tenso
         off = torch.where(top, slack, -slack).where(~free & ~fixed, 0)
         off = off.where(off > allowed, 0)
         wrong = int(under.sum() + over.sum() + (off > 0).sum())
-        if wrong == 0:
+        if wrong == 0:  # the free ones must solve their equations, by a gradient that is not a sum
+            slack = times(gram, c) - y + b
             right = not len(index) or float(slack[index].abs().max()) <= 10 * allowed
             return c if right else None
         patience = _PATIENCE if wrong < least else patience - 1
@@ -87,12 +88,6 @@ def active_set(gram: Tensor, y: Tensor, box: Box, c: Tensor, most: int) -> Tenso
             if bool(side.any()):
                 free[torch.where(side, off, -1).argmax()] = True
     return c
-
-
-def _times(gram: Tensor, c: Tensor) -> Tensor:
-    """K c, where most of c may be 0."""
-    some = c.nonzero()[:, 0]
-    return gram @ c if 10 * len(some) > len(c) else c[some] @ gram[some]
 
 
 def _free(

@@ -13,8 +13,8 @@ from hsl.solvers.dual import Box, Point, point, tolerance
 from hsl.solvers.interior import factor, interior
 from hsl.solvers.pivoting import active_set, pivot
 
-#: Blocks go on to this gap, where the rest is quick; by this many blocks.
-_GAP, _BLOCKS = 0.1, 400
+#: Blocks go on to this gap, where the rest is quick.
+_GAP = 0.1
 #: A gap that a user should know of: LIBSVM's tolerance is 1e-3.
 _WIDE = 1e-6
 #: Steps of the method that takes one multiplier at a time: at most, and from a known start.
@@ -31,7 +31,7 @@ class SVM(Solver):
 
     The bordered system [[K, 1], [1', 0]] [c; b] = [y; 0] is one for all attributes: where all
     0 <= y_i c_i <= C v_i, every image is a support vector and this *is* the optimum. The others
-    come near theirs by `blocks`, or, where features are of few dimensions or ill-conditioned, by
+    come near theirs by `blocks`, or, where features are of few dimensions or blocks do not end, by
     an interior point (`interior`), and reach it by `pivoting`. Where none of these ends, the
     nearest point is returned, and a warning says its gap.
 
@@ -121,12 +121,11 @@ def optimum(gram: Tensor, y: Tensor, box: Box, start: Tensor, z: Tensor | None) 
     low_rank = z if z is None or not some else z[kept]
     own, labels = box.at(kept), y[kept]
     c = torch.zeros_like(labels)
-    few = z is not None and 10 * z.shape[1] < len(y)
-    reached = False
-    if not few:
-        c, reached = descend(part, labels, own, c, _GAP, _BLOCKS)
+    solved = None
+    if z is None:  # so many blocks take a fraction of the time of the interior point's n^3
+        c, reached = descend(part, labels, own, c, _GAP, len(labels) // 2)
+        solved = pivot(part, labels, own, c, own.inside(c), c >= own.high) if reached else None
     near = [c]
-    solved = pivot(part, labels, own, c, own.inside(c), c >= own.high) if reached else None
     if solved is None:
         for c, free, top in interior(part, low_rank, labels, own):
             solved = pivot(part, labels, own, c, free, top)
@@ -135,7 +134,7 @@ def optimum(gram: Tensor, y: Tensor, box: Box, start: Tensor, z: Tensor | None) 
             near.append(own.settled(c, free, top))
     if solved is None:
         best = min((point(part, labels, own, c) for c in near), key=lambda each: each.gap).c
-        solved = active_set(part, labels, own, best, min(10 * len(y) + 100, _SINGLE))
+        solved = active_set(part, labels, own, best, _SINGLE)
     whole = torch.zeros_like(y)
     whole[kept] = solved
     return point(gram, y, box, whole)
@@ -160,7 +159,7 @@ def _closed(gram: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
     c, b = found[:, :-1].contiguous(), found[:, -1].clone()
     fits = ((c @ gram + b[:, None] - y).abs() < 1e-9).all(1)
     solved = fits & ((box.low <= c) & (c <= box.high)).all(1)
-    return solved, torch.where(fits[:, None], c, 0), torch.where(fits, b, 0)
+    return solved, torch.where(fits[:, None], c, 0), b
 
 
 def _removed(

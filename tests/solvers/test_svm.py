@@ -9,7 +9,7 @@ from hsl.solvers import SVM, Solution
 from hsl.solvers import gram as products
 from hsl.solvers import svm as module
 from hsl.solvers.base import bordered
-from linear import features, labelled
+from linear import features, labelled, overlapping
 
 #: n, d, C, class_weight, share of positives, rows of uneven length
 PROBLEMS = {
@@ -133,18 +133,10 @@ def test_leave_one_out(name: str) -> None:
         assert torch.allclose(scores[i], part.decision(gram[[i]][:, kept])[0], atol=1e-8)
 
 
-def random(n: int, d: int, seed: int, noise: float = 0.5) -> tuple[Tensor, Tensor]:
-    """Features ``[n, d]`` float32 of unit variance, and labels ``[n, 1]`` that overlap."""
-    g = torch.Generator().manual_seed(seed)
-    h = torch.randn(n, d, generator=g)
-    score = h @ torch.randn(d, generator=g) / d**0.5
-    return h, torch.where(score + noise * torch.randn(n, generator=g) > 0.2, 1.0, -1.0)[:, None]
-
-
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("seed", range(30))
 def test_float32_features_of_few_dimensions(seed: int) -> None:
-    h, labels = random(100, 25, seed)
+    h, labels = overlapping(100, 25, seed)
     gram = products([h])
     bounds = torch.ones_like(labels)
     assert violation(gram, labels.double(), bounds, SVM()(gram, labels)) < 1e-11
@@ -154,7 +146,7 @@ def test_float32_features_of_few_dimensions(seed: int) -> None:
 @pytest.mark.parametrize("away", [1e2, 1e4])
 @pytest.mark.parametrize(("n", "d"), [(100, 25), (60, 200)])
 def test_float32_features_far_from_the_origin(n: int, d: int, away: float) -> None:
-    h, labels = random(n, d, 0)
+    h, labels = overlapping(n, d, 0)
     moved = h + away
     solution = SVM()(products([moved]), labels)
     near = moved.double() - away  # what is left of them after rounding
@@ -170,7 +162,7 @@ def test_float32_features_far_from_the_origin(n: int, d: int, away: float) -> No
 @pytest.mark.parametrize("noise", [0.0, 0.5, 3.0])
 def test_the_optimum_of_more_images(d: int, scale: float, noise: float) -> None:
     """By every way there is: interior point, blocks, both."""
-    h, labels = random(600, d, 1, noise)
+    h, labels = overlapping(600, d, 1, noise)
     h = (scale * h).double()
     gram = h @ h.mT
     labels = labels.double()
@@ -179,8 +171,8 @@ def test_the_optimum_of_more_images(d: int, scale: float, noise: float) -> None:
 
 def test_one_attribute_never_takes_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing ends, a point of small gap is there, and a warning that names the attribute."""
-    h, labels = random(100, 25, 0)
-    labels = torch.cat([labels, random(100, 25, 1)[1]], 1)
+    h, labels = overlapping(100, 25, 0)
+    labels = torch.cat([labels, overlapping(100, 25, 1)[1]], 1)
     gram = products([h])
     expected = SVM()(gram, labels)
     pivot = module.pivot
