@@ -164,12 +164,13 @@ def test_an_identity_without_a_role_is_asked_for_one(folder: str) -> None:
 def test_each_image_is_compared_with_its_own_source(folder: str, tmp_path: Path) -> None:
     """With a direction that stands still, a batch's L_dir is the mean of its images' own."""
     logged = {}
-    for size in (1, 4):
+    for size in (1, 3, 4):
         torch.manual_seed(0)
         method = asyrp(folder, zero_init=False, optimizer=still)
         run = fit(method, tmp_path, n=4, batch_size=size)
         logged[size] = float(run.callback_metrics["train/l_dir"])
     assert logged[1] == pytest.approx(logged[4], abs=1e-4)
+    assert logged[3] == pytest.approx(logged[4], abs=1e-4)  # of three images and of one
 
 
 def test_what_depends_on_the_image_alone_is_computed_once(folder: str, tmp_path: Path) -> None:
@@ -191,6 +192,15 @@ def test_what_depends_on_the_image_alone_is_computed_once(folder: str, tmp_path:
         training = [item for t in EDITED for item in (t, "clip")]
         once = [*method.grid, *EDITED, "clip"] if computed else []  # inverted, walked back
         assert passes == once + epochs * training
+
+
+def test_what_is_prepared_is_not_computed_again(folder: str, tmp_path: Path, monkeypatch) -> None:
+    images = faces(2).faces("train").images
+    method = asyrp(folder, cache=str(tmp_path / "cache"))
+    method.prepare(images)
+    monkeypatch.setattr(method.backbone, "encode", None)
+    x, p, features = method._source(images)
+    assert x.shape == images.shape and len(p) == len(EDITED) and len(features) == 2
 
 
 def test_other_settings_do_not_share_a_cache(folder: str, tmp_path: Path) -> None:

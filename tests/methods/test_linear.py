@@ -569,3 +569,12 @@ def test_leave_one_out_refits_without_each_image(folder: str, tmp_path: Path) ->
         right = ((scores > 0) == (y > 0)).double().mean(0)
         assert torch.allclose(method.left_out[space, t].accuracy, right)
     assert set(method.left_out) == {(space, t) for space in ("x", "h") for t in TIMES}
+
+
+def test_leave_one_out_wants_two_images_of_each_class(folder: str, tmp_path: Path) -> None:
+    source = data(12)
+    source.faces("train").labels[:, source.names.index("Young")] = 0
+    source.faces("train").labels[4, source.names.index("Young")] = 1
+    method = linear(folder, solver=MeanDifference(), leave_one_out=True)
+    with pytest.raises(HslError, match=r"^Young: 1 positive and 11 negative images; want 2"):
+        fit(method, tmp_path, source)
