@@ -10,7 +10,7 @@ from torch import Tensor
 from hsl.solvers import SVM, interior, pivoting
 from hsl.solvers import svm as module
 from hsl.solvers.blocks import descend
-from hsl.solvers.dual import Box, point, times
+from hsl.solvers.dual import Box, point, times, tolerance
 from hsl.solvers.interior import factor
 from hsl.solvers.pivoting import active_set, pivot
 from linear import features, labelled, overlapping
@@ -263,6 +263,33 @@ def test_products_of_few_multipliers() -> None:
     for count in (0, 1, 50, 51, 200):
         c[:count] = torch.randn(count, generator=torch.Generator().manual_seed(0)).double()
         assert torch.allclose(times(gram, c), gram @ c, atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.0, 1e-3, 0.3, 0.7, 0.999, 1.0])
+def test_the_nearest_point_of_a_sum(share: float) -> None:
+    """v + m cut to the box, for the m that gives the sum: the conditions of the projection."""
+    g = torch.Generator().manual_seed(1)
+    v = 3 * torch.randn(20, generator=g).double()
+    box = Box(-torch.rand(20, generator=g).double(), torch.rand(20, generator=g).double())
+    low, high = float(box.low.sum()), float(box.high.sum())
+    total = v.new_tensor(low + share * (high - low))
+    near = box.nearest(v, total)
+    assert float(near.sum()) == pytest.approx(float(total), abs=1e-12)
+    assert bool(((box.low <= near) & (near <= box.high)).all())
+    m = (near - v)[box.inside(near)]
+    assert 0 < share < 1 or not len(m)
+    if len(m):
+        assert float(m.max() - m.min()) < 1e-12
+        assert bool((near - v <= m[0] + 1e-12)[near == box.high].all())
+        assert bool((near - v >= m[0] - 1e-12)[near == box.low].all())
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 1e3])
+def test_the_tolerance_is_the_error_of_a_product(scale: float) -> None:
+    gram, y, _ = pose(200, 10, 0.5, scale)
+    lengths, c = gram.diagonal().sqrt(), y / 7
+    error = float((lengths[:, None] * lengths * c.abs()).sum(1).max())
+    assert tolerance(gram, c) == pytest.approx(max(1e-11, 1e-13 * error))
 
 
 # Which method is taken
