@@ -209,18 +209,32 @@ def test_pivoting_mends_what_is_wrong(problem, monkeypatch) -> None:
 
 
 def test_pivoting_sees_a_bound_behind_rounding() -> None:
-    """What is at a bound but for rounding is not free; nor is what may not move ever wrong."""
+    """What is at a bound but for rounding is not free."""
     gram, y, box = pose(*PROBLEMS["most at C"])
     c, free, top = solved(gram, y, box)
     near = torch.where(top, c - 1e-15, c)
     found = pivot(gram, y, box, near, free | top, torch.zeros_like(top))
     assert found is not None and torch.equal(found[top], box.high[top])
-    others = torch.arange(len(y)) != int(top.nonzero()[0])
+
+
+@pytest.mark.parametrize("name", ["some at C", "most at C", "few dimensions"])
+def test_what_may_not_move_is_never_wrong(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    gram, y, box = pose(*PROBLEMS[name])
+    others = torch.arange(len(y)) % 5 > 0
     rest = Box(box.low.where(others, 0), box.high.where(others, 0))
-    without = pivot(gram, y, rest, c.where(others, 0), free & others, top & others)
     kept = others.nonzero()[:, 0]
-    expected = SVM()(gram[kept][:, kept], y[kept, None]).coefficients[0]
-    assert without is not None and torch.allclose(without[kept], expected, atol=1e-9)
+    part = SVM()(gram[kept][:, kept], y[kept, None]).coefficients[0]
+    c = torch.zeros_like(y)
+    c[kept] = part
+    free, top = rest.inside(c), (c >= rest.high) & others
+    solves = counted(monkeypatch, pivoting, "_free")
+    found = pivot(gram, y, rest, c, free, top)
+    assert found is not None and torch.allclose(found, c, atol=1e-9) and len(solves) == 1
+    stays = active_set(gram, y, rest, found, 5)
+    assert torch.equal(stays, found)
+    start, _ = descend(gram, y, rest, torch.zeros_like(y), 0.5, 40)
+    end = active_set(gram, y, rest, start, 600)
+    assert bool((end[~others] == 0).all()) and point(gram, y, rest, end).gap < 1e-9
 
 
 def test_pivoting_without_a_free_multiplier() -> None:
@@ -351,6 +365,20 @@ def test_leaving_out_one_of_free_ones_needs_no_fit(monkeypatch: pytest.MonkeyPat
     fits = counted(monkeypatch, module, "optimum")
     SVM().leave_one_out(gram, labels)
     assert len(fits) <= 3
+
+
+def test_leaving_out_one_where_few_are_at_c(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is at C is no part of the inverse matrix; most keep their places."""
+    h = features(60, 2000)
+    h -= h.mean(0)
+    labels = labelled(h, 1)
+    h[:3] *= 0.5  # short, so that their multipliers are large
+    gram = h @ h.mT
+    c = SVM()(gram, labels).coefficients[0].abs()
+    bound = float(c[:3].min() + c[3:].max()) / 2
+    fits = counted(monkeypatch, module, "optimum")
+    SVM(bound).leave_one_out(gram, labels)
+    assert 0 < len(fits) <= 3
 
 
 @pytest.mark.parametrize("name", ["some at C", "few dimensions", "few dimensions, overlapping"])
