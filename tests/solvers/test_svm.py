@@ -185,6 +185,7 @@ def test_one_attribute_never_takes_the_others(monkeypatch: pytest.MonkeyPatch) -
     with pytest.warns(UserWarning, match=r"^Bald: the SVM ended at a gap of") as warned:
         found = SVM()(gram, labels, names=["Smiling", "Bald"])
     assert len(warned) == 1 and "\n" not in str(warned[0].message)
+    assert warned[0].filename == __file__  # where the solver was called
     assert torch.equal(found.coefficients[0], expected.coefficients[0])
     near = torch.nn.functional.cosine_similarity(
         found.coefficients @ h.double(), expected.coefficients @ h.double()
