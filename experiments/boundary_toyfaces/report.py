@@ -186,14 +186,14 @@ def by_way(rows: list[dict[str, Any]]) -> str:
                 f"0.70, median leakage {median(own, 'leakage'):.4f}, median share closed "
                 f"{median(own, 'closed'):.1%}"
             )
-        texts.append(f"by {kind}, with the h " + "; ".join(sums))
+        texts.append(f"By {kind}, with the h " + "; ".join(sums))
     pairs = list(zip(rows[::2], rows[1::2], strict=True))
     nearer = sum(new["closed"] > old["closed"] for new, old in pairs)
     purer = sum(new["leakage"] < old["leakage"] for new, old in pairs)
     more = sum(new["target_after"] > old["target_after"] for new, old in pairs)
     same = sum(new["target_after"] == old["target_after"] for new, old in pairs)
     return (
-        f"In sum, {'. '.join(texts)}. Of {len(pairs)} pairs the h of the unmoved x shows the "
+        f"{'. '.join(texts)}. Of {len(pairs)} pairs the h of the unmoved x shows the "
         f"target more often in {more} (as often in {same}), leaks less in {purer} and comes nearer "
         f"to the truth in {nearer}."
     )

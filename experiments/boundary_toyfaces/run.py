@@ -197,7 +197,7 @@ def travelled(method: Linear, name: str, strength: float) -> dict[str, Any]:
     off = keep.distance(pure.h, "h") - keep.distance(b.h, "h")
     gap = float(keep.at().scales["h"])
     return {"went": [float(f(went)) for f in (torch.mean, torch.min, torch.max)],
-            "kept": other, "kept_off": float(off.abs().max()) / gap}  # fmt: skip
+            "keeps": other, "kept_off": float(off.abs().max()) / gap}  # fmt: skip
 
 
 def edited(method: Linear, name: str) -> tuple[dict[str, Any], list[Tensor]]:
