@@ -349,6 +349,15 @@ def test_noise_is_an_images_own_and_a_seeds() -> None:
         assert not torch.equal(other[0], first) and not torch.equal(other[0], second)
 
 
+def test_noise_is_what_it_was() -> None:
+    """Published figures and cached latents stand on these numbers."""
+    noise, like = SeededNoise(torch.tensor([5, 70000]), seed=3), torch.zeros(2, 3)
+    step = [[0.1255956, 1.5080113, 0.6065760], [-0.7505121, -0.6659457, -1.8709259]]
+    start = [[-1.0503261, -1.7532748, -0.3974279], [0.9364876, 0.0835067, 0.0933083]]
+    assert torch.allclose(noise(10, like), torch.tensor(step), atol=1e-6)
+    assert torch.allclose(noise.x_T(like), torch.tensor(start), atol=1e-6)
+
+
 def test_no_step_draws_the_noise_that_a_sample_begins_with() -> None:
     """Also of schedules of more than 1000 steps."""
     noise, like = SeededNoise(torch.tensor([7])), torch.zeros(1, 3, 2, 2)
