@@ -9,8 +9,16 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+import hsl
 from hsl.errors import HslError
-from hsl.tensors import parse_header, read_tensors, require_weights, write_tensors
+from hsl.tensors import (
+    SUM,
+    parse_header,
+    read_header,
+    read_tensors,
+    require_weights,
+    write_tensors,
+)  # fmt: skip
 
 TENSORS = {
     "h": torch.arange(6.0).view(2, 3),
@@ -110,3 +118,11 @@ def test_the_header_is_one_entry(tmp_path: Path) -> None:
     path = write_tensors(tmp_path / "x", TENSORS, HEADER)  # several come in no fixed order
     with safe_open(path, framework="pt") as file:
         assert list(file.metadata()) == ["hsl"]
+
+
+def test_what_is_shipped_has_a_checksum() -> None:
+    """All but the diffusion model, whose format is diffusers'."""
+    assets = Path(hsl.__file__).parent / "assets"
+    files = [path for path in assets.rglob("*.safetensors") if path.parent.name != "unet"]
+    assert len(files) >= 30
+    assert not [path.name for path in files if SUM not in read_header(path)]
