@@ -1,13 +1,16 @@
 """What all command lines share: exit statuses, one line for what is wrong, signals."""
 
+import errno
 import io
 import os
 import select
 import sys
 from argparse import ArgumentError
 from collections.abc import Callable
+from contextlib import suppress
 
 from hsl.errors import HslError
+from hsl.files import advice
 from hsl.names import shortened, visible
 from hsl.signals import Stopped, stoppable
 
@@ -22,8 +25,8 @@ def run(
 ) -> int:
     """Do a command's work; the exit status.
 
-    0, or what the work returns; 2 after one line of what is wrong; 130 and 143 after one line where
-    SIGINT or SIGTERM ended it; 141 where the reader of its output went away.
+    0, or what the work returns; 2 after one line of what is wrong; 129, 130 and 143 after one line
+    where SIGHUP, SIGINT or SIGTERM ended it; 141 where the reader of its output went away.
 
     Args:
         program: what a line begins with: ``hsl.edit``.
@@ -34,19 +37,25 @@ def run(
     _print_what_can_be_printed()
     try:
         with stoppable():
-            return work() or 0
+            status = work() or 0
+            if sys.stdout is not None:
+                sys.stdout.flush()  # what cannot be printed is noticed here, not while Python ends
+            return status
     except Stopped as stopped:
         if stopped.advice is not None:
-            words = f"stopped; {stopped.advice}" if stopped.advice else "stopped"
-            print(f"{program}: {words}", file=sys.stderr)
+            _say(f"{program}: stopped; {stopped.advice}".removesuffix("; "))
         return stopped.status
+    except SystemExit as end:
+        if isinstance(end.__context__, BrokenPipeError):  # so rich ends, with 1
+            return 141
+        raise
     except Exception as error:
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             return 141
-        line = (reason or mendable)(error)
+        line = _not_printed(error) or (reason or mendable)(error)
         if line is None:
             raise
-        print(f"{program}: {visible(line)}", file=sys.stderr)
+        _say(f"{program}: {visible(line)}")
         return 2
 
 
@@ -57,6 +66,23 @@ def mendable(error: Exception) -> str | None:
         return None
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return shortened(lines[0], LONGEST) if lines else type(error).__name__
+
+
+def _say(line: str) -> None:
+    """Print a line on standard error, where that can be: a terminal may be gone, a disk full."""
+    with suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+def _not_printed(error: Exception) -> str | None:
+    """Why standard output cannot be written, if that is what is wrong: files that hsl writes are
+    named by their errors. What is still to be printed goes nowhere then."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return None
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return None
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return f"standard output: not written: {advice(error)}"
 
 
 def _print_what_can_be_printed() -> None:

@@ -121,6 +121,8 @@ def require_writable_folder(path: str | Path) -> Path:
         HslError: they cannot.
     """
     folder = _require_room(Path(path))
+    if folder.is_symlink() and not folder.exists():
+        raise HslError(f"{folder}: is a link to what is not there; {_ELSEWHERE}")
     if folder.exists():
         if not folder.is_dir():
             raise HslError(f"{folder}: is a file, not a folder; {_ELSEWHERE}")
@@ -194,6 +196,12 @@ def read_text(path: str | Path, what: str = "a text file", encoding: str = "utf-
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
+def advice(error: OSError) -> str:
+    """What the system says is wrong with a file that is to be written, and what to do."""
+    said = error.strerror or str(error) or type(error).__name__
+    return _ADVICE.get(error.errno or 0, f"{said}; {_ELSEWHERE}")
+
+
 def _require_room(path: Path) -> Path:
     """Refuse a path whose folder cannot be made or written to, or whose names do not fit."""
     if not path.name or "\0" in str(path):
@@ -203,6 +211,8 @@ def _require_room(path: Path) -> Path:
     try:
         missing, there = [path.name], path.absolute().parent
         while not _exists(there):
+            if there.is_symlink():
+                raise HslError(f"{path}: {there} is a link to what is not there; {_ELSEWHERE}")
             missing.append(there.name)
             there = there.parent
         if not there.is_dir():
@@ -213,9 +223,11 @@ def _require_room(path: Path) -> Path:
         if not os.access(there, os.W_OK | os.X_OK):
             raise HslError(f"{path}: {_denied(there)}")
     except OSError as error:
-        raise HslError(f"{path}: {_advice(error)}") from error
+        raise HslError(f"{path}: {advice(error)}") from error
     except UnicodeEncodeError as error:
-        raise HslError(f"{path!a}: this system cannot write such a name; {_ELSEWHERE}") from error
+        raise HslError(
+            f"{str(path)!a}: this system cannot write such a name; {_ELSEWHERE}"
+        ) from error
     return path
 
 
@@ -252,11 +264,6 @@ def _denied(folder: Path) -> str:
     return _ADVICE[errno.EROFS if read_only else errno.EACCES]
 
 
-def _advice(error: OSError) -> str:
-    said = error.strerror or str(error) or type(error).__name__
-    return _ADVICE.get(error.errno or 0, f"{said}; {_ELSEWHERE}")
-
-
 def _unwritable(error: Exception, target: Path) -> str | None:
     """Why a block that writes ``target`` could not, and what to do; None: it failed for another
     reason."""
@@ -268,15 +275,15 @@ def _unwritable(error: Exception, target: Path) -> str | None:
             folder = target.absolute().parent
             if not (where.is_relative_to(folder) or folder.is_relative_to(where)):
                 return None
-        return _advice(error)
+        return advice(error)
     text = str(error)
     if type(error).__name__ == "SafetensorError":
         found = re.search(r"os error (\d+)", text)
-        return _advice(OSError(int(found[1]), text)) if found else f"{text}; {_ELSEWHERE}"
+        return advice(OSError(int(found[1]), text)) if found else f"{text}; {_ELSEWHERE}"
     if isinstance(error, RuntimeError) and re.search(r"StreamWriter|unexpected pos", text):
         before = error.__context__  # torch's writer fails once more while it closes the file
         if isinstance(before, OSError):
-            return _advice(before)
+            return advice(before)
         return "its writer failed; see that the disk is not full, or write elsewhere"
     return None
 

@@ -1,16 +1,21 @@
-"""SIGTERM and SIGINT as an exception that ends a command in order."""
+"""SIGTERM, SIGINT and SIGHUP as an exception that ends a command in order; and what they do while
+it is still being imported."""
 
 import os
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 #: Seconds within which further signals are the same request, sent to the process by several: the
 #: shell's group, a launcher, SLURM.
 _SAME = 2.0
+#: Ctrl-C, what ends a job, and a terminal that is closed (not on every system).
+_NUMBERS = [
+    getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+]
 
 
 class Stopped(BaseException):
@@ -32,28 +37,51 @@ class Stopped(BaseException):
 
     @property
     def status(self) -> int:
-        """The exit status that shells give to such an end: 130 (SIGINT), 143 (SIGTERM)."""
+        """The exit status that shells give to such an end: 129 (SIGHUP), 130 (SIGINT), 143
+        (SIGTERM)."""
         return 128 + self.number
 
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within this block SIGTERM and SIGINT raise `Stopped`. What ignores them (a job in the
+    """Within this block SIGTERM, SIGINT and SIGHUP raise `Stopped`. What ignores them (a job in the
     background, nohup) goes on to ignore them; outside the main thread nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     handler, before = _Handler(), dict[int, Any]()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        was = signal.getsignal(number)
-        if was is not None and was != signal.SIG_IGN:
-            before[number] = was
-            signal.signal(number, handler)
+    for number in _heeded():
+        before[number] = signal.signal(number, handler)
     try:
         yield
     finally:
         for changed, was in before.items():
             signal.signal(changed, was)
+
+
+def end_while_importing(arguments: list[str]) -> None:
+    """Until `stoppable` takes over, signals end ``python -m hsl.x``, whose imports take seconds, by
+    its line; Python's own way would be a traceback out of the middle of a library.
+
+    Args:
+        arguments: of the interpreter: `sys.orig_argv`.
+    """
+    module = arguments[arguments.index("-m") + 1] if "-m" in arguments[:-1] else ""
+    if not module.startswith("hsl."):
+        return
+
+    def end(number: int, frame: Any) -> None:
+        with suppress(OSError):
+            os.write(2, f"{module}: stopped\n".encode())
+        os._exit(128 + number)
+
+    for number in _heeded():
+        signal.signal(number, end)
+
+
+def _heeded() -> list[int]:
+    """The signals that this process does not ignore."""
+    return [n for n in _NUMBERS if signal.getsignal(n) not in (None, signal.SIG_IGN)]
 
 
 class _Handler:

@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -21,7 +23,9 @@ def send(number: int) -> None:
     time.sleep(10)  # the handler ends this
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)]
+)
 def test_a_signal_ends_a_command_by_one_line(number: int, status: int, capsys) -> None:
     before = signal.getsignal(number)
     assert commands.run("hsl.some", lambda: send(number)) == status
@@ -127,3 +131,53 @@ def test_a_reader_that_goes_away() -> None:
     process.stdout.close()
     assert process.wait(timeout=60) == 141
     assert process.stderr.read() == b""
+
+
+def test_a_reader_that_goes_away_from_rich() -> None:
+    """It would end the process with 1, which says that damage was found."""
+
+    def work() -> None:
+        try:
+            raise BrokenPipeError
+        except BrokenPipeError:
+            raise SystemExit(1)  # noqa: B904
+
+    assert commands.run("hsl.x", work) == 141
+    with pytest.raises(SystemExit):
+        commands.run("hsl.x", lambda: sys.exit(0))
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_a_full_disk_below_a_standard_stream(stream: str) -> None:
+    code = (
+        "import sys; from hsl import commands; from hsl.errors import HslError\n"
+        "def work():\n"
+        "    print('line')\n"
+        "    if sys.argv[1] == 'stderr':\n"
+        "        raise HslError('wrong')\n"
+        "sys.exit(commands.run('hsl.x', work))"
+    )
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(
+            [sys.executable, "-c", code, stream], **(streams | {stream: full}), check=False
+        )
+    assert done.returncode == 2
+    if stream == "stdout":
+        assert done.stderr.startswith(b"hsl.x: standard output: not written: the disk is full")
+        assert done.stderr.count(b"\n") == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_a_signal_during_the_imports_is_one_line(number: int) -> None:
+    """Sent by a module that is found in PyTorch's place."""
+    code = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(20)"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "torch.py").write_text(code)
+        path = os.pathsep.join([folder, str(Path(commands.__file__).parents[1])])
+        done = subprocess.run(
+            [sys.executable, "-m", "hsl.study", "latents"], env=os.environ | {"PYTHONPATH": path},
+            capture_output=True, timeout=60, check=False,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (128 + number, b"hsl.study: stopped\n")

@@ -176,6 +176,14 @@ def test_a_folder_to_write_into(tmp_path: Path) -> None:
             require_writable_folder(tmp_path / path)
 
 
+def test_a_link_to_nothing_is_no_folder_to_write_into(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "nothing")
+    for check, name in ((require_writable, "link/x"), (require_writable_folder, "link"),
+                        (require_writable_folder, "link/x")):  # fmt: skip
+        with pytest.raises(HslError, match="is a link to what is not there; give another path"):
+            check(tmp_path / name)
+
+
 @pytest.mark.parametrize("check", [require_writable, require_writable_folder])
 def test_a_folder_without_permission(
     tmp_path: Path, check: Callable[[Path], Path], monkeypatch: pytest.MonkeyPatch
