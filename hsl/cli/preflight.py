@@ -10,6 +10,8 @@ from lightning import LightningDataModule
 from hsl.data.items import DataModule
 from hsl.data.toyfaces import ATTRIBUTES
 from hsl.errors import HslError
+from hsl.files import require_writable_folder
+from hsl.methods.asyrp import Asyrp
 from hsl.methods.base import Method
 from hsl.methods.linear import Linear
 from hsl.options import checks
@@ -69,20 +71,28 @@ def check(config: Any, verb: str) -> None:
     for name in _LIMITS[verb]:
         if trainer[name] is not None:
             checks.require("trainer", **{name: (trainer[name], checks.above_zero)})
+    for name in ("runs", "resume", "overwrite", "wandb"):
+        if config[name] is None:
+            raise HslError(f"{name} is null: give a value, or leave it out")
     for key in ("model", "data"):
         for name in _nulls(config[key]):
             raise HslError(f"{key}: {name} is null: give a value, or leave it out")
 
 
 def check_made(config: Any, verb: str, method: Any, data: LightningDataModule | None) -> None:
-    """Bring the images to the backbone's size, and look whether each split that is needed is to
-    have images.
+    """Bring the images to the backbone's size, look whether each split that is needed is to have
+    images, and try the optimiser.
 
     Raises:
-        HslError: another size was asked for, or a split of none.
+        HslError: another size was asked for, a split of none, a cache that cannot be written, or an
+            optimiser or schedule that refuses its values.
     """
+    if isinstance(method, Method) and (cache := method.store.folder) and not cache.is_dir():
+        require_writable_folder(cache)
     if isinstance(data, DataModule) and isinstance(method, Method):
         data.suit(method.backbone.image_size)
+    if verb == "fit" and isinstance(method, Asyrp):
+        method.try_optimizer(config.trainer.max_epochs)
     counts = getattr(data, "counts", {})
     for split, why in _needed(config, verb, method):
         if counts.get(split, 1) == 0:

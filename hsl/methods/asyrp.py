@@ -4,7 +4,9 @@ Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICL
 """
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import torch
@@ -28,6 +30,8 @@ from hsl.store import key_of
 from hsl.types import Batch
 
 Kind = Literal["implicit", "shift", "global", "eps"]
+#: Epochs of which the steps of a schedule are tried.
+_TRIED = 1000
 KINDS: tuple[Kind, ...] = ("implicit", "shift", "global", "eps")
 
 
@@ -63,6 +67,23 @@ def _texts(
             raise HslError(f"{what}: {len(texts)} texts for {len(names)} attributes")
         pairs.append(texts)
     return dict(zip(names, zip(*pairs, strict=True), strict=True))
+
+
+@contextmanager
+def _saying(option: str) -> Iterator[None]:
+    """Within it, what a class that the user chose says of the values that it is given becomes one
+    line.
+
+    Raises:
+        HslError: that line.
+    """
+    try:
+        yield
+    except HslError:
+        raise
+    except Exception as error:  # whatever PyTorch's and others' classes raise
+        words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        raise HslError(f"{option}: {words}; give it other values, or take another") from error
 
 
 def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
@@ -335,10 +356,19 @@ class Asyrp(Method):
         self._seen.clear()
 
     def on_train_epoch_end(self) -> None:
-        """One step of the learning rate's schedule."""
+        """One step of the learning rate's schedule, of a training that still leads somewhere.
+
+        Raises:
+            HslError: it has diverged.
+        """
+        for name, direction in self.directions.items():
+            if not all(p.isfinite().all() for p in direction.parameters()):
+                raise HslError(f"{name}: the training has diverged, to NaN or infinite values; "
+                               "give a smaller learning rate in its optimizer")  # fmt: skip
         scheduler = self.lr_schedulers()
         assert scheduler is not None and not isinstance(scheduler, list)
-        scheduler.step()
+        with _saying("lr_scheduler"):
+            scheduler.step()
 
     def about(self, name: str) -> dict[str, Any]:
         """What the direction's file says: also the method, the texts and the CLIP."""
@@ -346,6 +376,26 @@ class Asyrp(Method):
         if name in self._texts:
             about |= {"texts": list(self._texts[name]), "cosine": self.cosine_of(name)}
         return about | {"method": "asyrp", "clip": self.clip_name}
+
+    def try_optimizer(self, epochs: int | None) -> None:
+        """Make the optimiser and its schedule for one parameter that stays where it is, and take
+        the steps of ``epochs`` epochs, so that values that they refuse are noticed before any work.
+
+        Raises:
+            HslError: one of them refuses.
+        """
+        parameter = nn.Parameter(torch.zeros(2, 2))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            optimizer = self._optimizer([parameter])
+            parameter.grad = torch.zeros_like(parameter)
+            with _saying("optimizer"):
+                optimizer.step()
+            if self.make_scheduler is not decay:
+                scheduler = self.schedule_of(optimizer)
+                with _saying("lr_scheduler"):
+                    for _ in range(min(max(epochs or 0, 1), _TRIED)):
+                        scheduler.step()
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         """The optimiser of the directions' parameters and its schedule.
@@ -361,20 +411,26 @@ class Asyrp(Method):
                 parameters += self._rows[name]
             else:
                 parameters += direction.parameters()
-        optimizer = self.make_optimizer(parameters)
-        scheduler = self.schedule_of(optimizer)
-        if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-            raise HslError("lr_scheduler: ReduceLROnPlateau waits for a metric; take another")
-        return [optimizer], [scheduler]
+        optimizer = self._optimizer(parameters)
+        return [optimizer], [self.schedule_of(optimizer)]
+
+    def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
+        with _saying("optimizer"):
+            return self.make_optimizer(parameters)
 
     def schedule_of(self, optimizer: Optimizer) -> Any:
         """The schedule of an optimiser's learning rate, as long as the training is.
 
         Raises:
-            HslError: a training without a number of epochs.
+            HslError: a training without a number of epochs, a schedule that waits for a metric, or
+                one that refuses its values.
         """
         if self.make_scheduler is not decay:
-            return self.make_scheduler(optimizer)
+            with _saying("lr_scheduler"):
+                scheduler = self.make_scheduler(optimizer)
+            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
+                raise HslError("lr_scheduler: ReduceLROnPlateau waits for a metric; take another")
+            return scheduler
         epochs = self.trainer.max_epochs or 0
         if epochs < 1:
             raise HslError("lr_scheduler: falls as long as the training is: give max_epochs, or "

@@ -12,6 +12,8 @@ from hsl.options.classes import REFUSAL
 
 #: Bad options, missing or damaged files, a device that is not there.
 _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, UnpicklingError)
+#: What libraries raise where they refuse their settings, or what is around them.
+_REFUSALS = (ValueError, TypeError, RuntimeError, ModuleNotFoundError, MisconfigurationException)
 _REFUSED = re.compile(rf"\S+: {REFUSAL}[^\n]*")
 _KEY = re.compile(r'Parser key "([^"]+)"')
 
@@ -35,6 +37,8 @@ def reason(error: BaseException) -> str | None:
     for link in links:  # jsonargparse lists it among what else a value might be
         if isinstance(link, ModuleNotFoundError) and (said := str(link)) and said in str(error):
             return _first_line(said, link)
+    if _raised_in(error, "jsonargparse.") and isinstance(links[-1], _REFUSALS):
+        return _first_line(str(links[-1]), links[-1])  # of a callback's or logger's constructor
     mendable = isinstance(error, _MENDABLE) or _of_a_library(error)
     return _first_line(str(error), error) if mendable else None
 
@@ -53,12 +57,19 @@ def _of_a_library(error: BaseException) -> bool:
     is not installed."""
     if type(error).__module__.startswith("wandb."):
         return True
+    if isinstance(error, AttributeError):  # so its tuners say that a model is not made for them
+        return _raised_in(error, "lightning.pytorch.tuner.")
+    refuses = isinstance(error, ValueError | RuntimeError | ModuleNotFoundError)
+    return refuses and _raised_in(error, "lightning.pytorch.", "lightning.fabric.")
+
+
+def _raised_in(error: BaseException, *modules: str) -> bool:
+    """Whether an error was raised in a module whose name begins so."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    module = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
-    refuses = isinstance(error, ValueError | RuntimeError | ModuleNotFoundError)
-    return refuses and module.startswith(("lightning.pytorch.", "lightning.fabric."))
+    name = "" if trace is None else str(trace.tb_frame.f_globals.get("__name__"))
+    return name.startswith(modules)
 
 
 def _first_line(text: str, error: BaseException) -> str:

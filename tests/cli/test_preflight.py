@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -28,6 +29,11 @@ def alone(monkeypatch) -> None:
     monkeypatch.setenv("HSL_PROGRESS", "0")
 
 
+def spec(name: str, **arguments: object) -> str:
+    """A class of ``torch.optim`` with arguments, as an option has it."""
+    return json.dumps({"class_path": f"torch.optim.{name}", "init_args": arguments})
+
+
 WRONG = {
     "strength.batch": (0, "fit"),
     "strength.images": (0, "fit"),
@@ -50,6 +56,14 @@ WRONG = {
     "trainer.limit_train_batches": (0, "fit"),
     "trainer.limit_test_batches": (0, "test"),
     "model.init_args.optimizer": ("null", "fit"),
+    "model.init_args.optimizer ": (spec("SGD", lr=-1), "fit"),
+    "model.init_args.optimizer  ": (spec("Adam", fused=True, foreach=True), "fit"),
+    "model.init_args.optimizer   ": (spec("LBFGS"), "fit"),
+    "model.init_args.optimizer    ": (spec("SparseAdam"), "fit"),
+    "model.init_args.lr_scheduler": (spec("lr_scheduler.StepLR", step_size=0), "fit"),
+    "model.init_args.lr_scheduler ": (spec("lr_scheduler.OneCycleLR", max_lr=1), "fit"),
+    "model.init_args.lr_scheduler  ": (spec("lr_scheduler.ReduceLROnPlateau", factor=3), "fit"),
+    "model.init_args.cache": ("/dev/null", "fit"),
     "model.init_args.l1_weight": ("nan", "fit"),
     "model.init_args.steps": ("null", "fit"),
 }
@@ -67,8 +81,41 @@ def test_one_line_and_nothing_written(option: str, place: Place, monkeypatch) ->
     with contextlib.redirect_stderr(err):
         assert train.main(arguments) == 2
     (line,) = err.getvalue().splitlines()
-    assert option.strip().rpartition(".")[2] in line, line
+    assert option.strip().rpartition(".")[2] in line or str(value) in line, line
     assert not place.runs.exists()
+
+
+@pytest.mark.parametrize("name", ["runs", "wandb", "resume", "overwrite"])
+def test_null_for_an_option_of_the_run(name: str, place: Place, tmp_path: Path, capsys) -> None:
+    (tmp_path / "null.yaml").write_text(f"{name}: null\n")
+    given = [a for a in place.arguments("fit", "null") if not a.startswith(f"--{name}=")]
+    assert train.main([*given, "--config", str(tmp_path / "null.yaml")]) == 2
+    assert f"{name} is null" in capsys.readouterr().err and not place.runs.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "arguments", "said"),
+    [("callbacks", "callbacks.Timer", {"duration": "x"}, "not a valid duration"),
+     ("callbacks", "callbacks.GradientAccumulationScheduler", {"scheduling": {"0": 0}}, "Got [0]"),
+     ("callbacks", "callbacks.ModelCheckpoint", {"every_n_epochs": -1}, "every_n_epochs=-1"),
+     ("logger", "loggers.TensorBoardLogger", {"save_dir": "x"}, "pip install")],
+)  # fmt: skip
+def test_what_a_library_refuses_is_one_line(
+    option: str,
+    name: str,
+    arguments: dict[str, object],
+    said: str,
+    place: Place,
+    monkeypatch,
+    capsys,
+) -> None:
+    monkeypatch.setattr("lightning.fabric.loggers.tensorboard._TENSORBOARD_AVAILABLE", False)
+    monkeypatch.setattr("lightning.fabric.loggers.tensorboard._TENSORBOARDX_AVAILABLE", False)
+    made = {"class_path": f"lightning.pytorch.{name}", "init_args": arguments}
+    value = json.dumps([made] if option == "callbacks" else made)
+    assert train.main(place.arguments("fit", "refused", **{f"trainer.{option}": value})) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert said in line and not place.runs.exists()
 
 
 def test_what_a_fit_does_not_need_may_be_left_out(place: Place, monkeypatch) -> None:

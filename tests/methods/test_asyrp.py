@@ -60,6 +60,13 @@ def test_one_optimiser_step_at_each_edited_timestep(folder: str, tmp_path: Path)
     assert happened == [item for t in EDITED for item in (t, "step")]
 
 
+def test_a_training_that_diverges_is_said_to(folder: str, tmp_path: Path) -> None:
+    method = asyrp(folder)
+    method.make_optimizer = partial(torch.optim.SGD, lr=1e30)
+    with pytest.raises(HslError, match="Smiling: the training has diverged"):
+        fit(method, tmp_path, n=4)
+
+
 def test_t_start_leaves_the_first_steps_alone(folder: str, tmp_path: Path) -> None:
     method, seen = asyrp(folder, t_start=770), []
     direction = method.directions["Smiling"]
