@@ -9,9 +9,11 @@ from jsonargparse import _loaders_dumpers
 
 from hsl import files
 from hsl.errors import HslError
+from hsl.names import shortened
 
 #: What no configuration comes near to: levels within each other, values, bytes.
 _DEEPEST, _MOST, _LONGEST = 50, 50_000, 2**22
+_MERGE = "tag:yaml.org,2002:merge"
 _WHAT = "a configuration file (YAML)"
 _USUAL: Any = _loaders_dumpers.get_yaml_default_loader()  # type: ignore[no-untyped-call]
 
@@ -27,8 +29,8 @@ class Loader(_USUAL):  # type: ignore[misc]
     exhausts the stack, and at what it made before anybody walks through it.
 
     Raises:
-        BadYaml: a number of thousands of digits, nesting without end, or values that refer to
-            themselves or to more than there is room for.
+        BadYaml: a number of thousands of digits, nesting without end, a key that is there
+            twice, or values that refer to themselves or to more than there is room for.
     """
 
     def __init__(self, stream: str | bytes) -> None:
@@ -47,6 +49,12 @@ class Loader(_USUAL):  # type: ignore[misc]
             raise BadYaml(f"has a value that cannot be read ({said})") from error
         _require_small(value)
         return value
+
+    def get_single_node(self) -> Any:
+        """The document, before anything is made of it."""
+        node = super().get_single_node()
+        _require_keys_once(node)
+        return node
 
 
 def parse_yaml(text: str) -> Any:
@@ -91,6 +99,27 @@ def _require_shallow(text: str | bytes) -> None:
                 raise BadYaml(f"has values within values, {_DEEPEST} deep and more")
         elif isinstance(event, yaml.CollectionEndEvent):
             depth -= 1
+
+
+def _require_keys_once(node: Any) -> None:
+    """Refuse a mapping in which a key is there twice: the first would be lost without a word."""
+    seen, left = set[int](), [node]
+    while left:
+        node = left.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        if isinstance(node, yaml.SequenceNode):
+            left += node.value
+            continue
+        keys = set[str]()
+        for key, value in node.value:
+            left.append(value)
+            if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
+                if key.value in keys:
+                    name = shortened(key.value, 50)
+                    raise BadYaml(f"has {name!r} twice (line {key.start_mark.line + 1})")
+                keys.add(key.value)
 
 
 def _require_small(value: Any) -> None:

@@ -28,6 +28,8 @@ BAD = {
     "a list for a key": "? [1, 2]\n: 3\n",
     "two documents": "a: 1\n---\nb: 2\n",
     "control character": "a: '\x07'\n",
+    "a key twice": "a: 1\nb: 2\na: 3\n",
+    "a key twice, deep": "a:\n- {b: {c: 1, 'c': 2}}\n",
     "long": "a: " + "x" * 2**23,
 }
 
@@ -61,3 +63,8 @@ def test_what_is_good_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
     assert read_yaml(tmp_path / "a.yaml") == wanted
     assert parse_yaml("") is None
+
+
+def test_a_merged_key_may_be_given_again() -> None:
+    text = "deep: {base: &b {<<: {x: 1}, x: 2}}\ntop: {<<: *b, x: 3}\n"
+    assert parse_yaml(text) == {"deep": {"base": {"x": 2}}, "top": {"x": 3}}
