@@ -72,7 +72,9 @@ def require_distinct(outputs: Iterable[str | Path]) -> None:
     """
     seen: set[str] = set()
     for path in outputs:
-        name = os.path.normcase(os.path.abspath(path))
+        where = Path(path)
+        # by links, too; of the file itself a link would be replaced, not followed
+        name = os.path.normcase(os.path.join(os.path.realpath(where.parent), where.name))
         if name in seen:
             raise HslError(f"{path}: would be written twice; give one of the two another name")
         seen.add(name)

@@ -166,7 +166,8 @@ def profile_of(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError(f"{rest[0]}: unknown, or not needed with --tables")
     picture_path = options.out / f"{options.name}.png"
     if options.tables:
-        require_outputs([picture_path], (), options.overwrite)
+        read = profile.table_paths(options.tables)
+        require_outputs([picture_path], read, options.overwrite)
         limits = _thresholds(options, PAPER)
         found, title = profile.read_tables(options.tables), Path(options.tables).name
     else:
@@ -230,8 +231,8 @@ def _images(
         rest = ["--data=hsl.data.toyfaces.ToyFacesDataModule", *rest]
     data = data_module(options.config or [], rest)
     inputs = [*(options.config or []), *paths_of(data), options.backbone]
-    accuracy = getattr(options, "accuracy", None)
-    require_outputs(written, inputs + [accuracy] * bool(accuracy), options.overwrite)
+    inputs += filter(None, (getattr(options, name, None) for name in ("accuracy", "distance")))
+    require_outputs(written, inputs, options.overwrite)
     data.suit(size)
     images = data.dataset("train")
     if len(images) < options.images:

@@ -111,3 +111,6 @@ def test_a_file_is_written_once(tmp_path: Path) -> None:
     require_distinct([tmp_path / "a", tmp_path / "b"])
     with pytest.raises(HslError, match="twice"):
         require_distinct([tmp_path / "a", tmp_path / "b" / ".." / "a"])
+    (tmp_path / "link").symlink_to(tmp_path)
+    with pytest.raises(HslError, match="twice"):
+        require_distinct([tmp_path / "a", tmp_path / "link" / "a"])

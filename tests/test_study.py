@@ -327,3 +327,13 @@ def test_the_table_that_is_read_is_not_replaced(folder: str, tmp_path: Path, cap
     assert main([*given, "--overwrite"]) == 2
     assert "latents.csv: is read by this job" in capsys.readouterr().err
     assert (tmp_path / "latents.csv").read_text() == text
+
+
+def test_tables_that_are_shown_are_not_replaced(folder: str, tmp_path: Path, capsys) -> None:
+    write_tables(tmp_path / "a", Profile(Curves({1: 0.1}, {1: 0.1}), Curves({1: 0.1}, {1: 0.1})))
+    table = tmp_path / "a_LPIPS_distance_x.tsv"
+    (tmp_path / "profile.png").hardlink_to(table)
+    given = ["profile", "--tables", str(tmp_path / "a"), "--out", str(tmp_path), "--overwrite"]
+    assert main(given) == 2
+    assert "profile.png: is read by this job" in capsys.readouterr().err
+    assert table.stat().st_nlink == 2

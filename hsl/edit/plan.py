@@ -3,7 +3,6 @@
 import argparse
 import math
 import sys
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -17,6 +16,7 @@ from hsl.edit.parts import Part, find_direction, load_for, move, part
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
 from hsl.explicit import h_along
+from hsl.files import require_file
 from hsl.injection import SHARES, Edit
 from hsl.names import visible
 from hsl.report import print_table
@@ -120,8 +120,10 @@ def _of_content(
         raise HslError("--gamma and --interpolate: leave one out")
     if not all(0 <= g <= 1 for g in [gamma, *(axes[0].values if axes else [])]):
         raise HslError("--content: want a gamma of 0 (its h alone) to 1 (no change)")
-    if not Path(options.content).is_file():
-        raise HslError(f"--content {options.content}: no such file; want one image")
+    try:
+        require_file(options.content, "one image")
+    except HslError as error:
+        raise HslError(f"--content {error}") from error
     images, _ = load_images(options.content, backbone.image_size)
     try:
         grid = backbone.schedule.grid(options.invert_steps or options.steps)

@@ -1,5 +1,6 @@
 """Weights of the small frozen networks: safetensors that carry their configuration."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from hsl.schema import Rule, check, listed, number, one_of, optional, table, tex
 from hsl.tensors import read_tensors, require_weights, write_tensors
 
 Network = TypeVar("Network", bound=nn.Module)
+_PLAIN = re.compile(r"\w+", re.ASCII)
 #: What a configuration says, as far as any of the networks is made by it.
 _RULES: dict[str, Rule] = {
     "role": one_of("guide", "judge"),
@@ -44,6 +46,9 @@ def locate(name: str, kind: str) -> Path:
     if name.endswith(".safetensors"):
         return require_file(name, "the .safetensors file of a network")
     world, _, role = name.partition("/")
+    if not (_PLAIN.fullmatch(world) and (not role or _PLAIN.fullmatch(role))):
+        raise HslError(f"{name}: no name of a shipped network; give one, such as toyfaces/judge, "
+                       "or a .safetensors file")  # fmt: skip
     return asset(f"{world}/{kind}{'_' if role else ''}{role}.safetensors")
 
 
