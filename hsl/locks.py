@@ -12,6 +12,7 @@ from pathlib import Path
 from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.errors import HslError
+from hsl.files import require_writable, saying
 
 try:
     import fcntl
@@ -35,10 +36,13 @@ class Lock:
         and nothing is locked.
 
         Raises:
-            HslError: another process holds it, or this one does already.
+            HslError: another process holds it, or this one does already; or something else is in
+                the lock's place.
         """
+        require_writable(self._path)
         while True:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            with saying(self._path):
+                handle = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
             try:
                 free = _locked(handle)
                 if str(self.folder.resolve()) in _OURS or free is False:

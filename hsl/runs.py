@@ -12,9 +12,10 @@ from pathlib import Path
 
 from hsl import resume
 from hsl.errors import HslError
-from hsl.files import require_writable_folder
+from hsl.files import require_writable_folder, saying
 from hsl.jobs import first_rank
 from hsl.locks import NAME, Lock, require_unlocked
+from hsl.options.yamls import read_yaml
 
 #: What hsl writes into a run folder.
 _PRODUCTS = (
@@ -65,6 +66,8 @@ class Run:
         places = [self.out] + [self.folder / v for v in VERBS if overwrite and self.verb == "fit"]
         for place in places:
             require_unlocked(place)
+        if (aside := self.out / _ASIDE).is_file():
+            raise HslError(f"{aside}: is in the place of a folder of hsl's; move it away")
         if overwrite or not self.out.is_dir():
             return
         if self.verb != "fit":
@@ -80,7 +83,7 @@ class Run:
         if found != "nothing":
             raise HslError(f"{self.folder}: holds an interrupted run: go on with it by --resume, "
                            "give another --name, or replace it by --overwrite")  # fmt: skip
-        if not (self.folder / "config.yaml").exists() and (theirs := self._products()):
+        if not self._is_run() and (theirs := self._products()):
             raise HslError(f"{theirs[0]}: is there, and of no run; give another --name, or replace "
                            "it by --overwrite")  # fmt: skip
 
@@ -91,7 +94,8 @@ class Run:
             HslError: something else writes here.
         """
         if self.first:
-            self.out.mkdir(parents=True, exist_ok=True)
+            with saying(self.out):
+                self.out.mkdir(parents=True, exist_ok=True)
             self._lock.take()
             self._claimed = True
 
@@ -173,6 +177,14 @@ class Run:
         if self.verb == "fit":
             return resume.progress(self.folder) == "done"
         return any((self.out / name).exists() for name in _RESULTS)
+
+    def _is_run(self) -> bool:
+        """Whether a run was begun here: the ``config.yaml`` of another program is none of hsl's."""
+        try:
+            found = read_yaml(self.folder / "config.yaml")
+        except HslError:
+            return False
+        return isinstance(found, dict) and {"model", "data", "runs"} <= found.keys()
 
     def _products(self, with_verbs: bool = False) -> list[Path]:
         names = (*_PRODUCTS, *VERBS) if with_verbs and self.verb == "fit" else _PRODUCTS

@@ -98,6 +98,27 @@ def test_files_of_no_run_are_not_replaced(place: Place, call) -> None:
     assert (folder / "summary.json").read_text() == "mine"
 
 
+@pytest.mark.parametrize("text", ["mine: 1\n", "a: [\n", "model: 1\n"])
+def test_a_configuration_of_another_program_makes_no_run(text: str, place: Place, call) -> None:
+    folder = place.runs / "theirs"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(text)
+    assert "config.yaml: is there, and of no run" in one_line(
+        call(place.arguments("fit", "theirs"))
+    )
+    assert (folder / "config.yaml").read_text() == text
+
+
+@pytest.mark.parametrize("name", [".lock", "replaced"])
+def test_something_else_in_the_place_of_hsls_own(name: str, place: Place, call) -> None:
+    folder = place.runs / f"place of {name}"
+    folder.mkdir(parents=True)
+    (os.mkfifo if name == ".lock" else Path.touch)(folder / name)
+    line = one_line(call(place.arguments("fit", folder.name)))
+    assert f"{folder / name}: is " in line
+    assert os.listdir(folder) == [name]
+
+
 def test_overwrite_leaves_nothing_of_the_old_run(place: Place, call) -> None:
     folder = place.runs / "again"
     old_run(folder)
