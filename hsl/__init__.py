@@ -2,7 +2,7 @@
 
 import sys
 
-from hsl.signals import end_while_importing
+from hsl.starting import start
 
-if sys.argv[:1] == ["-m"]:  # a command is being looked up
-    end_while_importing(sys.orig_argv)
+if sys.argv[:1] == ["-m"]:  # a module is being looked up, which may be a command of ours
+    start(sys.orig_argv)

@@ -13,6 +13,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch.distributed.rendezvous import rendezvous
 
 from hsl.errors import HslError
+from hsl.names import file_stem
 
 #: Names that mean something else beside run folders.
 RESERVED = ("latest",)
@@ -57,7 +58,7 @@ def job() -> str | None:
         variables.insert(0, ("slurm", "SLURM_JOB_ID"))
     for kind, variable in variables:
         if os.environ.get(variable, "none") != "none":
-            return f"{kind}-{os.environ[variable]}"
+            return file_stem(f"{kind}-{os.environ[variable]}")
     return None
 
 

@@ -59,20 +59,13 @@ def stoppable() -> Iterator[None]:
             signal.signal(changed, was)
 
 
-def end_while_importing(arguments: list[str]) -> None:
+def end_while_importing(program: str) -> None:
     """Until `stoppable` takes over, signals end ``python -m hsl.x``, whose imports take seconds, by
-    its line; Python's own way would be a traceback out of the middle of a library.
-
-    Args:
-        arguments: of the interpreter: `sys.orig_argv`.
-    """
-    module = arguments[arguments.index("-m") + 1] if "-m" in arguments[:-1] else ""
-    if not module.startswith("hsl."):
-        return
+    its line; Python's own way would be a traceback out of the middle of a library."""
 
     def end(number: int, frame: Any) -> None:
         with suppress(OSError):
-            os.write(2, f"{module}: stopped\n".encode())
+            os.write(2, f"{program}: stopped\n".encode())
         os._exit(128 + number)
 
     for number in _heeded():

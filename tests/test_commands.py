@@ -16,6 +16,7 @@ import pytest
 from hsl import commands
 from hsl.errors import HslError
 from hsl.signals import Stopped, stoppable
+from hsl.starting import start
 
 
 def send(number: int) -> None:
@@ -181,3 +182,15 @@ def test_a_signal_during_the_imports_is_one_line(number: int) -> None:
             capture_output=True, timeout=60, check=False,
         )  # fmt: skip
     assert (done.returncode, done.stderr) == (128 + number, b"hsl.study: stopped\n")
+
+
+@pytest.mark.parametrize("name", ["RANK", "LOCAL_RANK", "SLURM_PROCID", "NODE_RANK"])
+@pytest.mark.parametrize("value", ["x", "", "-1"])
+def test_a_rank_that_is_no_number_is_one_line(name: str, value: str, monkeypatch, capsys) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    with pytest.raises(SystemExit, match="2"):
+        start(["python", "-m", "hsl.edit", "a.png"])
+    assert capsys.readouterr().err.startswith(f"hsl.edit: the environment's {name} is {value!r}: ")
+    for other in (["python", "-m", "pytest"], ["python", "-m"], ["python", "a.py"]):
+        start(other)

@@ -486,3 +486,13 @@ def test_ranks_that_a_launcher_starts_agree_on_a_name(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     names = [path.name for path in (tmp_path / "runs").iterdir()]
     assert len(names) == 1 and done.stdout.split() == names * 2
+
+
+@pytest.mark.parametrize("given", ["a/b", "../x", "a\nb", "x" * 300])
+def test_the_name_of_a_job_is_that_of_one_folder(given: str, monkeypatch) -> None:
+    """torchrun's ``--rdzv-id`` is any text."""
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", given)
+    name = str(jobs.job())
+    jobs.require_name(name)
+    assert name.startswith("torchrun-") and name == jobs.job()
