@@ -11,7 +11,7 @@ from hsl.intervals import Curves
 from hsl.methods.base import Method, why_unsuited
 from hsl.options.checks import above_zero, at_least_one, require
 from hsl.profile import measure
-from hsl.schema import optional
+from hsl.schema import optional, text
 
 
 class Intervals(L.Callback):
@@ -46,6 +46,7 @@ class Intervals(L.Callback):
     ) -> None:
         require(
             "intervals",
+            distance=(distance, text()),
             images=(images, at_least_one),
             edit_threshold=(edit_threshold, optional(above_zero)),
             boost_threshold=(boost_threshold, optional(above_zero)),

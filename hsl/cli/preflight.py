@@ -68,6 +68,8 @@ def check(config: Any, verb: str) -> None:
     if verb == "fit":
         rules = {"max_epochs": _endless, "max_steps": _endless}
         checks.require("trainer", **{k: (trainer[k], optional(rule)) for k, rule in rules.items()})
+        if isinstance(trainer.max_time, str) and not trainer.max_time.strip("0:"):
+            raise HslError(f"trainer: max_time is {trainer.max_time}: want more, or leave it out")
     for name in _LIMITS[verb]:
         if trainer[name] is not None:
             checks.require("trainer", **{name: (trainer[name], checks.above_zero)})

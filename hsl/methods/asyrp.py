@@ -364,7 +364,7 @@ class Asyrp(Method):
         for name, direction in self.directions.items():
             if not all(p.isfinite().all() for p in direction.parameters()):
                 raise HslError(f"{name}: the training has diverged, to NaN or infinite values; "
-                               "give a smaller learning rate in its optimizer")  # fmt: skip
+                               "give a smaller learning rate, or a wider precision")  # fmt: skip
         scheduler = self.lr_schedulers()
         assert scheduler is not None and not isinstance(scheduler, list)
         with _saying("lr_scheduler"):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hsl import train
+from hsl.callbacks import Intervals
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.errors import HslError
 from runs import Place, asyrp, faces, saved_backbone, trainer
@@ -42,6 +43,7 @@ WRONG = {
     "grids.factors": ("[]", "fit"),
     "grids.factors ": ("[.nan]", "fit"),
     "intervals.images": (0, "fit"),
+    "trainer.max_time": ("00:00:00:00", "fit"),
     "mixing.tolerance": ("nan", "fit"),
     "data.init_args.train": (0, "fit"),
     "data.init_args.validation": (0, "fit"),
@@ -91,6 +93,11 @@ def test_null_for_an_option_of_the_run(name: str, place: Place, tmp_path: Path, 
     given = [a for a in place.arguments("fit", "null") if not a.startswith(f"--{name}=")]
     assert train.main([*given, "--config", str(tmp_path / "null.yaml")]) == 2
     assert f"{name} is null" in capsys.readouterr().err and not place.runs.exists()
+
+
+def test_null_for_a_network_that_chooses() -> None:
+    with pytest.raises(HslError, match="distance is None: want a text"):
+        Intervals(distance=None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
