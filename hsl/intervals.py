@@ -16,8 +16,11 @@ from torch import Tensor
 from hsl.encoders.perceptual import PAPER
 from hsl.errors import HslError
 from hsl.files import read_text, replacing
+from hsl.schema import check, number, timestep
 
 EDIT_THRESHOLD, BOOST_THRESHOLD = PAPER
+#: What a line of a table holds; no perceptual network has such distances as would overflow.
+_ROW = {"timestep": timestep, "value": number(0, 1e6)}
 
 
 class Curves(NamedTuple):
@@ -186,13 +189,20 @@ def read_tsv(path: str | Path) -> dict[int, float]:
     """A curve in the format of Asyrp's released tables: lines of timestep, tab, value.
 
     Raises:
-        HslError: no such file, or a line of another form.
+        HslError: no such file, a line of another form, what is no timestep or no distance, or a
+            timestep that occurs twice.
     """
     path = Path(path)
     lines = read_text(path, "a table of lines of timestep, tab, value").splitlines()
+    curve: dict[int, float] = {}
     try:
-        rows = [line.split("\t") for line in lines if line.strip()]
-        curve = {int(t): float(value) for t, value in rows}
+        for line in filter(str.strip, lines):
+            first, second = line.split("\t")
+            t, value = int(first), float(second)
+            check({"timestep": t, "value": value}, _ROW)
+            if t in curve:
+                raise ValueError(f"t = {t} occurs twice")
+            curve[t] = value
     except ValueError as error:
         raise HslError(f"{path}: want lines of timestep, tab, value ({error})") from error
     if not curve:

@@ -79,7 +79,14 @@ def test_a_table_comes_back(tmp_path: Path) -> None:
     assert [p.name for p in (tmp_path / "new").iterdir()] == ["curve.tsv"]
 
 
-@pytest.mark.parametrize("text", ["1 0.5\n", "1\t2\t3\n", "one\t0.5\n", "1\tx\n", "", "\n\n"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1 0.5\n", "1\t2\t3\n", "one\t0.5\n", "1\tx\n", "", "\n\n",
+        "1\tnan\n", "1\tinf\n", "1\t-0.5\n", "1\t1e308\n", "-7\t0.5\n", f"{9 * 10**29}\t0.5\n",
+        "1\t0.5\n1\t0.6\n",
+    ],
+)  # fmt: skip
 def test_bad_tables_are_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "bad.tsv").write_text(text)
     with pytest.raises(HslError, match=r"bad\.tsv") as error:
