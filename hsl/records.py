@@ -234,6 +234,11 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
         raise ValueError("noise of another shape than x_T")
     require_weights({"x_T": x_T, **noises})
     edit = _edit(header, part("edit."), part("direction."), len(x_T))
+    t_boost = 0 if edit is None else edit.t_boost
+    # the first timestep's step ends at the clean image, without noise
+    drawn = [t for t, eta in zip(grid[1:], header["etas"][1:], strict=True) if eta or t < t_boost]
+    if missing := [t for t in drawn if str(t) not in noises]:
+        raise ValueError(f"no noise at t={missing[0]}, where it was drawn")
     return SampleRecord(x_T, grid, header["etas"], index, header["seed"], edit, header["backbone"],
                         header["batch"], {int(t): z for t, z in noises.items()})  # fmt: skip
 
@@ -243,9 +248,13 @@ def _edit(
 ) -> Edit | None:
     """The edit of a record of ``n`` images; ``given``: those of its fields that are tensors."""
     if header["edit"] is None:
+        if given or weights:
+            raise ValueError("tensors of an edit, but no word of one")
         return None
     check(header, {}, ["direction", "about"])
-    values = check(header["edit"], _EDIT, others=False)
+    values = check(header["edit"], _EDIT, ["t_edit", "t_boost", "injection"], others=False)
+    if "strength" not in {*values, *given}:
+        raise ValueError("strength is missing")
     mask, strength = given.get("mask"), given.get("strength", torch.zeros(()))
     if given.keys() - {"mask", "strength"} or (mask is not None and mask.dtype != torch.bool):
         raise ValueError("tensors of an edit that are no mask or strength")

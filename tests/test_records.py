@@ -147,6 +147,8 @@ HARM = {
     "injection": {"edit": {"injection": "?"}}, "unknown": {"edit": {"more": 1}},
     "direction": {"direction": {"channels": 64}}, "about": {"about": {"steps": 0}},
     "more": {"more": 1},
+    "edited, but not said": {"edit": None},
+    "no interval": {"edit": {}},
 }  # fmt: skip
 
 
@@ -188,6 +190,18 @@ def test_what_does_not_fit_the_backbone_is_refused(change: dict, tmp_path: Path)
     path = harmed(tmp_path / "r.safetensors", "masked", lambda given: given | change)
     with pytest.raises(HslError, match=r"this record is damaged: .* of shape"):
         SampleRecord.load(path).replay(backbone())
+
+
+@pytest.mark.parametrize("changed", [{}, {"edit": {"t_boost": 200}}], ids=str)
+def test_noise_that_was_drawn_is_there(changed: dict, tmp_path: Path) -> None:
+    """Whether by eta or by boosting."""
+
+    def without(given: dict) -> dict:
+        return {k: v for k, v in given.items() if changed or not k.startswith("noise.")}
+
+    path = harmed(tmp_path / "r.safetensors", "implicit", without, **changed)
+    with pytest.raises(HslError, match=r"no noise at t=\d+, where it was drawn"):
+        SampleRecord.load(path)
 
 
 def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
