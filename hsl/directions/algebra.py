@@ -1,11 +1,13 @@
-"""What sums and projections of all kinds of directions need."""
+"""What several kinds of directions need: sums, projections, checks."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from hsl.backbones import Backbone
 from hsl.directions.base import Direction
 from hsl.errors import HslError
 
@@ -24,6 +26,18 @@ def made_for(*parts: Direction) -> dict[str, Any]:
         if values:
             about[key] = json.loads(values.pop())
     return about
+
+
+def require_steps(timesteps: Sequence[int], backbone: Backbone) -> None:
+    """Refuse timesteps that a backbone does not have.
+
+    Raises:
+        HslError: one is beyond its last.
+    """
+    if (t := max(timesteps, default=0)) >= len(backbone.schedule):
+        raise HslError(f"this direction has a tensor for t={t}, but {backbone.name} has only "
+                       f"{len(backbone.schedule)} timesteps: load another backbone, or fit it anew"
+                       )  # fmt: skip
 
 
 def project_out(rows: Tensor, spanned: Tensor) -> Tensor:

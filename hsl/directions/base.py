@@ -15,6 +15,8 @@ from hsl.tensors import require_weights
 
 Space = Literal["h", "x", "eps"]
 SPACES: tuple[Space, ...] = ("h", "x", "eps")
+#: What a direction's file says in timesteps.
+_TIMES = ("steps", "t_edit", "t_start", "t_boost", "t_0")
 #: The kinds by name: their modules stand on this one, so it can import none of them.
 _KINDS: dict[str, type[Any]] = {}
 
@@ -63,8 +65,8 @@ class Direction(nn.Module):
         """Refuse a backbone that this direction was not made for.
 
         Raises:
-            HslError: another tap, shape of h or width of temb, or other weights than those it was
-                fitted on.
+            HslError: another tap, shape of h or width of temb, fewer timesteps, or other weights
+                than those it was fitted on.
         """
         tap = self.about.get("tap", backbone.tap)
         if self.h_shape is not None and tap != backbone.tap:
@@ -73,7 +75,7 @@ class Direction(nn.Module):
                 f"{backbone.name} with that tap"
             )
         made_for = self.about.get("backbone_hash")
-        if made_for and made_for != backbone.hash:
+        if made_for is not None and made_for != backbone.hash:
             raise HslError(
                 f"this direction was made for backbone {self.about.get('backbone')} ({made_for}), "
                 f"not for {backbone.name} ({backbone.hash}): load that one, or fit it anew"
@@ -84,12 +86,25 @@ class Direction(nn.Module):
                 f"this direction is for h of shape {shape}, but that of {backbone.name} is "
                 f"{backbone.h_shape}: load another backbone, or fit it anew"
             )
+        total = len(backbone.schedule)
+        for name in _TIMES:
+            if (value := self.about.get(name) or 0) > total:
+                raise HslError(f"this direction's {name} is {value}, but {backbone.name} has "
+                               f"{total} timesteps: load another backbone, or fit it anew"
+                               )  # fmt: skip
         for part in self.modules():
             if isinstance(part, Direction):
                 part.check_part(backbone)
 
     def check_part(self, backbone: Backbone) -> None:
         """What `check` asks of this kind of direction besides, also where it is part of another."""
+
+    def require_sound(self) -> None:
+        """Refuse, of what a file holds, values that this kind of direction cannot have.
+
+        Raises:
+            ValueError: it has some.
+        """
 
     @property
     def h_shape(self) -> tuple[int, ...] | None:
@@ -143,7 +158,7 @@ class Direction(nn.Module):
             HslError: a missing or damaged file, or a direction for another backbone.
         """
         path = Path(path)
-        direction = files.read(path, filled)
+        direction = files.read(path, _sound)
         if backbone is not None:
             try:
                 direction.check(backbone)
@@ -203,6 +218,15 @@ def filled(
     direction = build(config)
     direction.load_state_dict(tensors)
     direction.about = dict(about or {})
+    return direction
+
+
+def _sound(
+    config: dict[str, Any], tensors: Mapping[str, Tensor], about: dict[str, Any]
+) -> Direction:
+    """What `filled` makes, if its values are such as its kind has."""
+    direction = filled(config, tensors, about)
+    direction.require_sound()
     return direction
 
 

@@ -7,12 +7,14 @@ import torch
 from torch import Tensor, nn
 
 from hsl.backbones import Backbone, Bottleneck
-from hsl.directions.algebra import made_for, project_out
+from hsl.directions.algebra import made_for, project_out, require_steps
 from hsl.directions.base import Direction, Space
 from hsl.errors import HslError
-from hsl.schema import Rule, flag, listed, one_of, optional, table, timestep, whole
+from hsl.schema import Rule, flag, grid, listed, one_of, optional, table, timestep, whole
 
 HOf = Literal["unmoved", "moved"]
+#: How far from 1 the length of a unit normal may be that was stored in half precision.
+_UNIT = 1e-2
 
 
 @final
@@ -43,7 +45,7 @@ class Boundary(Direction):
     kind = "boundary"
     rules: ClassVar[dict[str, Rule]] = {
         "shapes": table(listed(whole(1), (4,))),
-        "timesteps": listed(timestep),
+        "timesteps": grid,
         "t": optional(timestep),
         "absolute": flag(),
         "h_of": one_of(*get_args(HOf)),
@@ -132,6 +134,15 @@ class Boundary(Direction):
                 f"this boundary is for x of shape {shape}, but that of {backbone.name} is "
                 f"{wanted}: load another backbone, or fit it anew"
             )
+        require_steps(self.timesteps, backbone)
+
+    def require_sound(self) -> None:
+        for space, normals in self.normals.items():
+            lengths = normals.double().flatten(1).norm(dim=1)
+            if not bool(((lengths - 1).abs() < _UNIT).all()):
+                raise ValueError(f"normals.{space} are not of length 1")
+            if bool(self.biases[space].isinf().any()):
+                raise ValueError(f"biases.{space} has infinite values")
 
     def at(self, t: int | None = None, spaces: Sequence[Space] = ("x", "h")) -> "Boundary":
         """The hyperplanes of one timestep (None: the mixing step) and some spaces alone."""

@@ -78,9 +78,7 @@ def _saved(path: Path, make: Make[D]) -> D:
     """A direction that `write` wrote."""
     header, tensors = read_tensors(path, WANTED, {"format", "direction", "about"})
     try:
-        if header.get("format", FORMAT) != FORMAT:
-            raise ValueError(f"format {header['format']}, of another version of hsl")
-        check(header, {}, ["direction", "about"])
+        check(header, {"format": whole(FORMAT, FORMAT)}, ["direction", "about"])
         return make(header["direction"], tensors, check(header["about"], ABOUT))
     except Exception as error:  # sizes that no tensor has raise whatever torch has for them
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]

@@ -6,11 +6,11 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor, nn
 
-from hsl.backbones import Bottleneck
-from hsl.directions.algebra import made_for, project_out
+from hsl.backbones import Backbone, Bottleneck
+from hsl.directions.algebra import made_for, project_out, require_steps
 from hsl.directions.base import SPACES, Direction, Space
 from hsl.errors import HslError
-from hsl.schema import Rule, listed, one_of, optional, timestep, whole
+from hsl.schema import Rule, grid, listed, one_of, optional, whole
 
 
 @final
@@ -27,7 +27,7 @@ class Shift(Direction):
     kind = "shift"
     rules: ClassVar[dict[str, Rule]] = {
         "shape": listed(whole(1), (3, 4)),
-        "timesteps": optional(listed(timestep)),
+        "timesteps": optional(grid),
         "space": one_of(*SPACES),
     }
 
@@ -67,6 +67,14 @@ class Shift(Direction):
     @property
     def h_shape(self) -> tuple[int, ...] | None:
         return tuple(self.delta.shape[-3:]) if self.space == "h" else None
+
+    def check_part(self, backbone: Backbone) -> None:
+        shape = tuple(self.delta.shape[-3:])
+        if self.space != "h" and shape != backbone.x_shape:
+            raise HslError(f"this direction is for {self.space} of shape {shape}, but that of "
+                           f"{backbone.name} is {backbone.x_shape}: load another backbone, or fit "
+                           "it anew")  # fmt: skip
+        require_steps(self.timesteps or (), backbone)
 
     def _like(self, delta: Tensor, *others: Direction) -> "Shift":
         new = Shift(delta, self.timesteps, self.space)

@@ -99,6 +99,53 @@ def test_what_a_header_says_has_a_type_and_a_range(
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["steps", "t_edit", "t_start", "t_boost", "t_0"])
+def test_timesteps_that_the_backbone_lacks_are_refused(name: str, tmp_path: Path) -> None:
+    path = Shift(randn(32, 4, 4)).save(tmp_path / "d.safetensors", **{name: 1001})
+    with pytest.raises(HslError, match=f"d.safetensors: .*{name} is 1001, but .* 1000 timesteps"):
+        Direction.load(path, backbone())
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: Shift(randn(3, 4, 4), space="x"), r"x of shape \(3, 4, 4\), .*\(3, 8, 8\)"),
+        (lambda: Shift(randn(32, 4, 4), space="eps"), "for eps of shape"),
+        (lambda: Shift(randn(2, 32, 4, 4), [1, 1000]), "a tensor for t=1000"),
+        (lambda: Shift(randn(32, 4, 4)) - Shift(randn(1, 32, 4, 4), [5000]), "for t=5000"),
+        (lambda: Boundary(randn(1, 3, 8, 8), None, [1000], 1000), "a tensor for t=1000"),
+    ],
+)  # fmt: skip
+def test_tensors_that_do_not_fit_the_backbone_are_refused(make, said: str) -> None:
+    with pytest.raises(HslError, match=said):
+        make().check(backbone())
+
+
+@pytest.mark.parametrize("timesteps", [[20, 10], [10, 10]])
+def test_timesteps_ascend(timesteps: list[int], tmp_path: Path) -> None:
+    path = Shift(randn(2, 32, 4, 4), timesteps).save(tmp_path / "d.safetensors")
+    with pytest.raises(HslError, match="want ascending timesteps"):
+        Direction.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda b: b.normals["x"].data.mul_(10), "normals.x are not of length 1"),
+        (lambda b: b.normals["h"].data.zero_(), "normals.h are not of length 1"),
+        (lambda b: b.biases["h"].data.fill_(torch.inf), "biases.h has infinite values"),
+    ],
+)
+def test_hyperplanes_have_unit_normals(change, said: str, tmp_path: Path) -> None:
+    x, h = randn(1, 3, 8, 8), randn(1, 32, 4, 4)
+    border = Boundary(x / x.norm(), h / h.norm(), [4], 4)
+    border.biases["x"].data.fill_(torch.nan)  # of a sum
+    assert Direction.load(border.save(tmp_path / "sound.safetensors"))
+    change(border)
+    with pytest.raises(HslError, match=said):
+        Direction.load(border.save(tmp_path / "d.safetensors"))
+
+
 def test_constants_that_json_lacks_are_refused(tmp_path: Path) -> None:
     path = harmed(tmp_path / "d.safetensors", Shift(randn(32, 4, 4)), about={"x": float("nan")})
     with pytest.raises(HslError, match="NaN in its header"):
