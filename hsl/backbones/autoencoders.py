@@ -12,6 +12,8 @@ from hsl.errors import HslError
 
 #: What diffusers writes into the config of a VQModel that was given no factor.
 _VQ_DEFAULT = 0.18215
+#: What its subfolder is called, whatever class it is of.
+_ROOMS = ("autoencoder", "first_stage", "first_stage_model", "movq", "vae", "vqgan", "vqvae")
 
 
 def autoencoder_of(folder: Path, scale: float | None = None) -> VQ | KL | None:
@@ -54,14 +56,15 @@ def _found(folder: Path) -> dict[str, str]:
     """Autoencoders by subfolder, and their classes: those that are there, and those that the
     pipeline is said to have."""
     found = {}
-    for path in sorted(folder.glob("*/config.json")):
-        kind = str(read_json(path).get("_class_name"))
-        if _is_autoencoder(kind):
-            found[path.parent.name] = kind
+    for room in sorted(path for path in folder.iterdir() if path.is_dir()):
+        config = room / "config.json"
+        kind = str(read_json(config).get("_class_name")) if config.exists() else "no config.json"
+        if _is_autoencoder(kind) or room.name in _ROOMS:
+            found[room.name] = kind
     index = folder / "model_index.json"
     for part, about in (read_json(index) if index.exists() else {}).items():
         named = str(about[-1]) if isinstance(about, list) and about else ""
-        if _is_autoencoder(named):
+        if _is_autoencoder(named) or (part in _ROOMS and named not in ("", "None")):
             found.setdefault(part, named)
     return found
 

@@ -74,6 +74,18 @@ def spoilt(how: str, folder: Path) -> None:
         vae(folder)
         config = folder / "vae" / "config.json"
         config.write_text(config.read_text().replace("AutoencoderKL", "AutoencoderTiny"))
+    elif how == "own class":
+        vae(folder)
+        config = folder / "vae" / "config.json"
+        config.write_text(config.read_text().replace("AutoencoderKL", "MyCodec"))
+    elif how == "no class":
+        vae(folder)
+        (folder / "vae" / "config.json").write_text("{}")
+    elif how == "no config":
+        vae(folder)
+        (folder / "vae" / "config.json").unlink()
+    elif how == "own class, absent":
+        (folder / "model_index.json").write_text(json.dumps({"vqvae": ["mine", "MyCodec"]}))
 
 
 @pytest.mark.parametrize(
@@ -82,6 +94,9 @@ def spoilt(how: str, folder: Path) -> None:
         ("two", "has the autoencoders first_stage, vae"), ("absent", "(AutoencoderKL, vae)"),
         ("of four channels", "4 channels, but its U-Net takes 3"), ("of gray images", "not RGB"),
         ("shifted", "shift_factor is 0.1"), ("another class", "holds a AutoencoderTiny"),
+        ("own class", "holds a MyCodec"), ("no class", "holds a None"),
+        ("no config", "(no config.json, vae) is not there"),
+        ("own class, absent", "(MyCodec, vqvae) is not there"),
     ],
 )  # fmt: skip
 def test_autoencoders_that_do_not_fit(how: str, says: str, folder: Path) -> None:

@@ -262,8 +262,8 @@ def test_pytorch_files_are_fetched_where_safetensors_are_not(
     assert load("owner/model").hash == want
     assert not (folder / "unet" / weights).exists()
     (folder / "unet" / f"{STEM}.safetensors").unlink()
-    (folder / "vae").mkdir()
-    save_file({}, folder / "vae" / f"{STEM}.safetensors")
+    (folder / "beside").mkdir()
+    save_file({}, folder / "beside" / f"{STEM}.safetensors")
     assert load("owner/model").hash == want
 
 
