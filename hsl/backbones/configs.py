@@ -7,13 +7,36 @@ from typing import Any
 
 from hsl.errors import HslError
 from hsl.files import read_text
-from hsl.schedule import Schedule
+from hsl.schedule import LONGEST, Schedule
+from hsl.schema import Rule, check, flag, listed, number, one_of, optional, whole
 
 #: Bounds of every whole number in a network's configuration, and of the length of every list:
 #: far beyond any model, and near enough that what lies beyond costs nothing to refuse.
 _LARGEST, _LONGEST = 2**53, 32
 #: Of those that count modules, which are made one by one.
 _REPEATS = ("layers_per_block", "num_attention_blocks")
+#: What no tensor's shape would contradict, and diffusers takes as it comes.
+_SETTINGS: dict[str, Rule] = {
+    "attention_head_dim": optional(whole(1)),
+    "center_input_sample": flag(),
+    "downsample_padding": whole(0, 1),
+    "dropout": number(0, 1),
+    "flip_sin_to_cos": flag(),
+    "freq_shift": number(),
+    "lookup_from_codebook": flag(),
+    "mid_block_scale_factor": Rule("a number other than 0", lambda v: number().fits(v) and v != 0),
+    "norm_eps": number(0, 1),
+}
+#: What diffusers writes of a schedule, as far as it changes it.
+_SCHEDULE: dict[str, Rule] = {
+    "num_train_timesteps": whole(2, LONGEST),
+    "beta_start": number(),
+    "beta_end": number(),
+    "beta_schedule": one_of("linear", "scaled_linear", "squaredcos_cap_v2"),
+    "trained_betas": optional(listed(number(0, 1))),
+    "use_flow_sigmas": Rule("false: hsl follows noise, no flow", lambda v: v in (False, None)),
+    "snr_shift_scale": Rule("1: hsl shifts no schedule", lambda v: v in (1, None)),
+}
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -50,7 +73,10 @@ def network(folder: Path, *kinds: str) -> dict[str, Any]:
         if len(values) > _LONGEST or any(not -bound <= v <= bound for v in numbers):
             raise HslError(f"{path}: {key} is {str(value)[:40]}, which no {kinds[0]} has; fetch it "
                            "anew")  # fmt: skip
-    return config
+    try:
+        return check(config, _SETTINGS)
+    except ValueError as error:
+        raise HslError(f"{path}: {error}; fetch it anew") from error
 
 
 def schedule(folder: Path) -> Schedule:
@@ -81,16 +107,17 @@ def schedule(folder: Path) -> Schedule:
 
 def _scheduled(about: dict[str, Any]) -> Schedule:
     """The schedule of a diffusers scheduler's configuration."""
-    if about.get("trained_betas"):
-        return Schedule(about["trained_betas"])
-    kind, n = str(about.get("beta_schedule", "linear")), int(about["num_train_timesteps"])
+    check(about, _SCHEDULE)
+    betas, n = about.get("trained_betas"), about["num_train_timesteps"]
+    if betas is not None:
+        if len(betas) != n:
+            raise ValueError(f"{len(betas)} trained_betas for {n} timesteps")
+        return Schedule(betas)
+    kind = about.get("beta_schedule", "linear")
     if kind == "squaredcos_cap_v2":
         return Schedule.cosine(n)
-    kinds = {"linear": Schedule.linear, "scaled_linear": Schedule.scaled_linear}
-    if kind not in kinds:
-        known = ", ".join([*kinds, "squaredcos_cap_v2"])
-        raise ValueError(f"beta schedule {kind!r}; want one of {known}")
-    return kinds[kind](n, float(about["beta_start"]), float(about["beta_end"]))
+    named = Schedule.linear if kind == "linear" else Schedule.scaled_linear
+    return named(n, float(about["beta_start"]), float(about["beta_end"]))
 
 
 def positive(about: dict[str, Any], key: str, where: Path) -> float | None:

@@ -22,6 +22,7 @@ from hsl.backbones.weights import has_safetensors, weights
 from hsl.errors import HslError
 from hsl.files import expanded, require_file
 from hsl.hub import snapshot
+from hsl.schema import check, optional, text
 
 BUNDLED = {"toyfaces": "toyfaces/ddpm"}
 #: What names of files end in, and those of models on the Hub (``owner/model-v1.5``) do not.
@@ -69,7 +70,7 @@ def load(
                        "what the shapes leave open are told of original files alone")  # fmt: skip
     path, unet_folder = _rooms(path)
     record = path / "hsl.json"
-    about = read_json(record) if record.exists() else {}
+    about = _about(record) if record.exists() else {}
     config = network(unet_folder, "UNet2DModel")
     unet = assemble(UNet2DModel, config, weights(unet_folder), str(unet_folder))
     levels = len(unet.config.block_out_channels)
@@ -88,6 +89,16 @@ def load(
     backbone.eps_errors = _errors(about, record)
     backbone.domain = None if about.get("domain") is None else str(about["domain"])
     return backbone
+
+
+def _about(record: Path) -> dict[str, Any]:
+    """What ``hsl.json`` says of the model in its folder."""
+    try:
+        return check(read_json(record), {"name": text(), "domain": optional(text(100))})
+    except HslError:
+        raise
+    except ValueError as error:
+        raise HslError(f"{record}: {error}; mend it, or take it out") from error
 
 
 def _codec(path: Path, about: dict[str, Any], channels: int) -> Identity | SpaceToDepth | VQ | KL:

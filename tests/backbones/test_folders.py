@@ -245,6 +245,28 @@ def test_an_image_size_that_its_networks_do_not_take(tmp_path: Path) -> None:
     assert "image_size is 64, but its networks take 8" in refusal(folder)
 
 
+@pytest.mark.parametrize(
+    ("file", "how"),
+    [
+        *(("unet/config.json", {name: value}) for name, value in (
+            ("norm_eps", "1e-5"), ("norm_eps", -1e-5), ("attention_head_dim", -8),
+            ("freq_shift", "0"), ("mid_block_scale_factor", "1"), ("mid_block_scale_factor", 0),
+            ("downsample_padding", 2), ("flip_sin_to_cos", "no"), ("center_input_sample", "false"),
+        )),
+        *(("scheduler/scheduler_config.json", {name: value}) for name, value in (
+            ("trained_betas", []), ("trained_betas", [0.1] * 10), ("num_train_timesteps", 1000.7),
+            ("beta_end", "0.02"), ("use_flow_sigmas", True), ("snr_shift_scale", 3.0),
+        )),
+        ("hsl.json", {"domain": ["faces"]}), ("hsl.json", {"name": 5}),
+    ],
+)  # fmt: skip
+def test_settings_that_no_shape_contradicts(file: str, how: dict[str, Any], tmp_path: Path) -> None:
+    """Taken as they come they end where the network is used, or change what it computes."""
+    path = saved(tmp_path / "model") / file
+    path.write_text(json.dumps((json.loads(path.read_text()) if path.exists() else {}) | how))
+    assert refusal(tmp_path / "model").startswith(f"{path}: ")
+
+
 @pytest.mark.parametrize("how", [{"num_class_embeds": 10}, {"class_embed_type": "timestep"}])
 def test_class_conditional_folders_are_refused(how: dict[str, Any], tmp_path: Path) -> None:
     config = {k: v for k, v in backbone().unet.config.items() if not k.startswith("_")}
