@@ -26,8 +26,10 @@ _RULES: dict[str, Rule] = {
     "text": table(whole(1)),
     "thresholds": optional(
         Rule(
-            "an edit and a boost threshold",
-            lambda v: table(number()).fits(v) and v.keys() == {"edit", "boost"},
+            "an edit and a boost threshold above 0",
+            lambda v: (
+                table(number()).fits(v) and v.keys() == {"edit", "boost"} and min(v.values()) > 0
+            ),
         )
     ),
     "domain": optional(text()),
@@ -81,16 +83,22 @@ def made(path: Path, make: Callable[[], Network], tensors: Mapping[str, Tensor])
         tensors: its state.
 
     Raises:
-        HslError: the configuration describes none, or names or shapes differ.
+        HslError: the configuration describes none, or names or shapes differ, or integers are
+            where floats belong.
     """
     try:
         with torch.device("meta"):
-            wanted = {name: tensor.shape for name, tensor in make().state_dict().items()}
-        if wanted != {name: tensor.shape for name, tensor in tensors.items()}:
+            wanted = _kinds(make().state_dict())
+        if wanted != _kinds(tensors):
             raise ValueError("its tensors are others")
         return make()
     except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:
         raise HslError(f"{path}: weights do not fit the configuration beside them") from error
+
+
+def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
+    """The shapes of tensors, and whether they are of floats."""
+    return {name: (v.shape, v.is_floating_point()) for name, v in tensors.items()}
 
 
 def suits(config: dict[str, Any]) -> tuple[str | None, int | None]:

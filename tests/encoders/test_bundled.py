@@ -20,6 +20,7 @@ from hsl.encoders.roles import require_guide, require_judge
 from hsl.encoders.segmenter import Segmenter
 from hsl.encoders.weights import write
 from hsl.errors import HslError
+from hsl.tensors import write_tensors
 
 N = 400
 
@@ -173,6 +174,27 @@ def test_a_damaged_configuration_is_refused(name: str, change: str, tmp_path: Pa
     with pytest.raises(HslError, match=r"harmed.safetensors: ") as caught:
         LOADERS[name](str(path))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [torch.int64, torch.bool])
+def test_weights_that_are_no_floats_are_refused(kind: torch.dtype, tmp_path: Path) -> None:
+    with safe_open(asset("toyfaces/perceptual_guide.safetensors"), framework="pt") as file:
+        config = json.loads(file.metadata()["hsl"])
+        tensors = {name: file.get_tensor(name).to(kind) for name in file.keys()}  # noqa: SIM118
+    path = write_tensors(tmp_path / "harmed.safetensors", tensors, config)
+    with pytest.raises(HslError, match=r"harmed\.safetensors: weights do not fit"):
+        PerceptualDistance.load(str(path))
+
+
+@pytest.mark.parametrize("edit", [0, -0.3])
+def test_thresholds_are_above_zero(edit: float, tmp_path: Path) -> None:
+    with safe_open(asset("toyfaces/perceptual_guide.safetensors"), framework="pt") as file:
+        config = json.loads(file.metadata()["hsl"])
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    config["thresholds"]["edit"] = edit
+    path = write_tensors(tmp_path / "harmed.safetensors", tensors, config)
+    with pytest.raises(HslError, match=r"thresholds is .*above 0"):
+        PerceptualDistance.load(str(path))
 
 
 def test_a_flipped_bit_is_refused(tmp_path: Path) -> None:
