@@ -5,6 +5,7 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from hsl.data.formats import LFS_POINTER, unknown
 from hsl.data.labels import Labels, repeated
 from hsl.errors import HslError
 from hsl.files import read_bytes
@@ -35,11 +36,11 @@ def read_csv(path: Path) -> Labels:
         separator, text = told[-1], f"\n{rest}"
     try:
         reader = csv.reader(
-            io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True
+            io.StringIO(text, newline=""), delimiter=separator, skipinitialspace=True, strict=True
         )
         lines = [(reader.line_num, [cell.strip() for cell in line]) for line in reader]
     except csv.Error as error:
-        raise HslError(f"{path}: is no table ({error})") from error
+        raise HslError(f"{path}: is no table ({error}); save it as CSV anew") from error
     lines = [(number, line) for number, line in lines if any(line)]
     head = lines[0][1] if lines else []
     columns = max((i + 1 for i, name in enumerate(head) if name), default=0)
@@ -95,8 +96,13 @@ def text_of(path: Path) -> str:
         HslError: it cannot be read, or is no text.
     """
     content = read_bytes(path, "a table of labels")
+    if content.startswith(LFS_POINTER):
+        raise HslError(f"{path}: {unknown(content)}")
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
-        return content.decode("utf-16" if wide else "utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
         raise HslError(f"{path}: is no UTF-8 text; save it as UTF-8") from error
+    if "\0" in text:  # UTF-16 without a mark, or no text at all
+        raise HslError(f"{path}: is no UTF-8 text, but has NUL in it; save it as UTF-8")
+    return text

@@ -123,6 +123,9 @@ def test_a_name_may_hold_any_letter(tmp_path: Path) -> None:
         (b"sep=,\nimage,Smiling\n0.png,1\n\n,1\n", "line 5 names no image"),
         (b"image,Smiling\n0.png,1,,1\n", "0.png has 3 values for 1 labels"),
         (b"image,Smiling\ncaf\xe9.png,1\n", "is no UTF-8 text; save it as UTF-8"),
+        (b'image,Smiling\n"0.png,1\n1.png,0\n', "is no table .*; save it as CSV anew"),
+        ("image,Smiling\n0.png,1\n".encode("utf-16-le"), "has NUL in it; save it as UTF-8"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run 'git lfs pull'"),
         (b"image,Smiling\n0.png," + b"x" * 500 + b"\n", "is 'x{30}'; want 1 and 0"),
     ],
 )
