@@ -115,7 +115,11 @@ def unknown(content: bytes) -> str:
     if content.startswith(LFS_POINTER):
         return "a pointer of git-lfs in its place: run 'git lfs pull' in its repository"
     name = recognised(content[:32])
-    return "of no known format" if name is None or name in formats() else _why(name)
+    if name is None:
+        return "of no known format; convert it to PNG or JPEG"
+    if name in formats():
+        return f"damaged, or {called(name)} of a kind that is not read; save it anew with 8 bits"
+    return _why(name)
 
 
 def called(name: str) -> str:

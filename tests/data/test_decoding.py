@@ -236,7 +236,8 @@ def test_a_folder_without_images_says_what_it_has_instead(tmp_path: Path) -> Non
         (b"", "it is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run 'git lfs pull'"),
         (b"\xff\x0a" + bytes(40), "JPEG XL is not read; convert it"),
-        (b"<!DOCTYPE html>", "of no known format"),
+        (b"<!DOCTYPE html>", "of no known format; convert it"),
+        (tiff(np.zeros((2, 2), "<f2"), 16, 3), "TIFF of a kind that is not read; save it anew"),
     ],
 )
 def test_content_of_another_kind_is_called_what_it_is(content: bytes, reason: str) -> None:
