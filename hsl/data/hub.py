@@ -7,6 +7,7 @@ from typing import Any
 from datasets import ClassLabel
 from datasets import Image as HubImage
 from datasets import Value as HubValue
+from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split
@@ -48,10 +49,14 @@ def open_hub(
     """
     loaded = load(name, config, streaming)
     alone = len(loaded) == 1
-    known = {part: SPLIT_NAMES.get(part) for part in loaded}
+    known = {part: SPLIT_NAMES.get(part.lower()) for part in loaded}
     parts = sorted((p for p in loaded if alone or known[p]), key=lambda p: (_order(known[p]), p))
     if not parts:
-        raise HslError(f"{name}: no split train, validation or test among {', '.join(loaded)}")
+        raise HslError(f"{name}: no split train, validation or test among {', '.join(loaded)}; "
+                       "call one so")  # fmt: skip
+    if others := [part for part in loaded if part not in parts]:
+        rank_zero_warn(f"{name}: left out {', '.join(others)}, which is called neither train, "
+                       "validation nor test")  # fmt: skip
     given = given and "train" in known.values()
     features = loaded[parts[0]].features
     if features is None:  # formats without a schema say them only when they are read

@@ -13,6 +13,8 @@ from huggingface_hub import constants
 from hsl.errors import HslError
 from hsl.files import expanded
 
+_LONGEST = 200  # letters of a path in a message
+
 
 class Origin:
     """A data set, as far as its rows may name files: those of its own folder, or of its own part
@@ -69,10 +71,10 @@ class Origin:
                 break
         else:
             raise self._outside(path, row)
-        raise FileNotFoundError(errno.ENOENT, f"the data set has no file {path}")
+        raise FileNotFoundError(errno.ENOENT, f"the data set has no file {path[:_LONGEST]}")
 
     def _outside(self, path: str, row: str) -> HslError:
         return HslError(
-            f"{row}: its image is {path!r}, which is no file of the data set; what rows name "
-            "elsewhere is not read: put the images into the data set"
+            f"{row}: its image is {path[:_LONGEST]!r}, which is no file of the data set; what rows "
+            "name elsewhere is not read: put the images into the data set"
         )

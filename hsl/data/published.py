@@ -24,6 +24,7 @@ SPLIT_NAMES: dict[str, Split] = {
 _TABLES = (".parquet", ".arrow")
 _ID = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _LONGEST = 200  # letters of a reason in a message
+_PART = re.compile(r"(?P<before>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})", re.ASCII)
 
 
 def is_data_set(folder: Path) -> bool:
@@ -81,11 +82,12 @@ def _fetched(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
 
 
 def reason(error: BaseException) -> str:
-    """Why a library failed: the first line of what was raised first."""
+    """Why a library failed: the first line of what was raised first, and the last, which may say
+    more."""
     while error.__cause__ is not None:
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return (lines[0] if lines else type(error).__name__)[:_LONGEST]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return " ... ".join(dict.fromkeys([lines[0], lines[-1]]))[:_LONGEST]
 
 
 def _local(folder: Path, config: str | None, streaming: bool) -> dict[str, Any]:
@@ -95,10 +97,12 @@ def _local(folder: Path, config: str | None, streaming: bool) -> dict[str, Any]:
     saved = _saved(folder)
     try:
         if saved:
-            several = {name: load_from_disk(str(part)) for name, part in saved.items()}
+            # a format that was set before it was saved may hide columns
+            several = {n: load_from_disk(str(part)).with_format(None) for n, part in saved.items()}
             whole = several.get("") or several
             loaded = dict(whole) if isinstance(whole, dict) else {"train": whole}
             return {n: s.to_iterable_dataset() for n, s in loaded.items()} if streaming else loaded
+        _require_all(tables)
         part, config = _configured(folder, config, [path.relative_to(folder) for path in tables])
         return dict(load_dataset(str(part), config, streaming=streaming))
     except HslError:
@@ -149,6 +153,19 @@ def _require_whole(path: Path) -> None:
     if path.suffix.lower() == ".parquet" and not (start[:4] in (b"PAR1", b"PARE") and
                                                   end == start[:4]):  # fmt: skip
         raise HslError(f"{path}: is no Parquet file, or damaged or cut; fetch it again")
+
+
+def _require_all(tables: Sequence[Path]) -> None:
+    """Refuse a data set of numbered files of which some are not there."""
+    there: dict[tuple[Path, str, str], set[int]] = {}
+    for path in tables:
+        if found := _PART.match(path.name):
+            key = (path.parent, found["before"], found["count"])
+            there.setdefault(key, set()).add(int(found["number"]))
+    for (folder, before, count), numbers in there.items():
+        if missing := sorted(set(range(int(count))) - numbers):
+            raise HslError(f"{folder}: {before}-{missing[0]:05d}-of-{count} is not there; fetch "
+                           "it, or call those that are there otherwise")  # fmt: skip
 
 
 def _configured(

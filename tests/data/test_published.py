@@ -75,6 +75,32 @@ def test_layouts_on_disk(tmp_path: Path, name: str, streaming: bool) -> None:
     assert data.dataset("train")[0].image.shape == (3, 8, 8)
 
 
+def test_splits_are_called_as_people_call_them(tmp_path: Path) -> None:
+    """Others beside them are left out, and said; alone they are no splits."""
+    parts = {"Train": made(), "TEST": made(3, 20), "more": made(2, 30)}
+    datasets.DatasetDict(parts).save_to_disk(tmp_path / "a")
+    data = module(tmp_path / "a", split="given", test=None)
+    with pytest.warns(UserWarning, match="left out more"):
+        data.setup("fit")
+    assert len(data.dataset("train")) > 6 and len(data.dataset("test")) == 3
+    datasets.DatasetDict(one=made(), two=made()).save_to_disk(tmp_path / "b")
+    with pytest.raises(HslError, match="among one, two; call one so"):
+        module(tmp_path / "b").setup("fit")
+
+
+def test_a_format_that_was_saved_hides_no_column(tmp_path: Path) -> None:
+    other = made().add_column("other", list(range(12)))
+    other.with_format("numpy", columns=["other"]).save_to_disk(tmp_path)
+    assert len(module(tmp_path).dataset("train")) > 6
+
+
+def test_all_numbered_files_are_there(tmp_path: Path) -> None:
+    for i in (0, 2):
+        table(tmp_path / f"train-{i:05d}-of-00003.parquet", image=pa.array(rows(6, i), PAIR))
+    with pytest.raises(HslError, match="train-00001-of-00003 is not there; fetch it"):
+        module(tmp_path).setup("fit")
+
+
 def test_one_of_several_configurations(tmp_path: Path) -> None:
     for name, start in (("a", 0), ("b", 100)):
         path = tmp_path / name / "train" / "0000.parquet"
