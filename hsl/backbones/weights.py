@@ -3,6 +3,7 @@
 As in diffusers, the index of shards goes before a single file, and safetensors before PyTorch's.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,9 +118,10 @@ def _shards(index: Path) -> Iterator[tuple[str, Tensor]]:
             raise HslError(f"{index}: puts {name} into {shard!r}, which is no file beside it; "
                            "fetch it anew")  # fmt: skip
         shards.setdefault(shard, set()).add(name)
-    missing = [shard for shard in sorted(shards) if not (index.parent / shard).is_file()]
+    # of a name that no file can have, Path.is_file raises
+    missing = [shard for shard in sorted(shards) if not os.path.isfile(index.parent / shard)]
     if missing:
-        raise HslError(f"{index}: names {missing[0]}, which is not there; fetch it")
+        raise HslError(f"{index}: names {missing[0][:200]}, which is not there; fetch it")
     for shard in sorted(shards):
         held = _read(index.parent / shard)
         if odd := sorted(shards[shard] ^ held.keys()):
@@ -132,6 +134,8 @@ def _shards(index: Path) -> Iterator[tuple[str, Tensor]]:
 
 def _read(path: Path) -> dict[str, Any]:
     held = checkpoints.read(path)
-    if not isinstance(held, dict) or not all(isinstance(v, Tensor) for v in held.values()):
+    if not isinstance(held, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in held.items()
+    ):
         raise HslError(f"{path}: holds more than tensors by name; fetch it anew")
     return dict(held)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -11,7 +12,7 @@ from hsl.data.items import Split
 from hsl.data.module import SourceDataModule
 from hsl.data.selection import Part, Source
 from hsl.errors import HslError
-from hsl.files import expanded
+from hsl.files import expanded, require_file
 
 
 class LmdbSource(Source):
@@ -31,7 +32,7 @@ class LmdbSource(Source):
 
     def read(self, key: Any) -> bytes:
         folder, name = key
-        with environment(folder).begin() as transaction:
+        with _reading(folder) as transaction:
             content = transaction.get(name)
         if content is None:
             raise OSError(f"{folder}: has no {name!r} any more")
@@ -51,7 +52,7 @@ class _Rows:
     def __iter__(self) -> Iterator[Row]:
         status = (self.folder / "data.mdb").stat()
         stamp = f"{status.st_size} {status.st_mtime_ns}"
-        with environment(self.folder).begin() as transaction:
+        with _reading(self.folder) as transaction:
             for i, name in enumerate(transaction.cursor().iternext(values=False)):
                 number = i * self.places + self.place
                 path = f"{self.folder}/{name.decode('latin1')}"
@@ -98,7 +99,7 @@ def environment(folder: Path) -> Any:
     """The LMDB of a folder, opened once in each process.
 
     Raises:
-        HslError: lmdb is not installed, or there is no database in the folder.
+        HslError: lmdb is not installed, or there is no whole database in the folder.
     """
     try:
         import lmdb
@@ -106,14 +107,42 @@ def environment(folder: Path) -> Any:
         raise HslError('LSUN\'s databases need lmdb: pip install "hsl[lmdb]"') from error
     with _opening:
         if folder not in _opened:
+            size = _size(folder / "data.mdb")
             try:
-                _opened[folder] = lmdb.open(
+                opened = lmdb.open(
                     str(folder), readonly=True, create=False, lock=False, readahead=False
                 )
             except lmdb.Error as error:
                 reason = str(error).rpartition(": ")[2]
                 raise HslError(f"{folder}: no LMDB can be opened here ({reason})") from error
+            # it is mapped: what is beyond the file's end would kill the process that reads it
+            if size < (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]:
+                opened.close()
+                raise HslError(f"{folder / 'data.mdb'}: cut, a part is missing; fetch it anew")
+            _opened[folder] = opened
         return _opened[folder]
+
+
+def _size(path: Path) -> int:
+    """Bytes of a database's file; one that is not there is for lmdb to refuse."""
+    return require_file(path, "the file of an LMDB").stat().st_size if path.exists() else 0
+
+
+@contextmanager
+def _reading(folder: Path) -> Iterator[Any]:
+    """A transaction in the LMDB of a folder.
+
+    Raises:
+        HslError: the database is damaged.
+    """
+    import lmdb
+
+    try:
+        with environment(folder).begin() as transaction:
+            yield transaction
+    except lmdb.Error as error:
+        reason = str(error).rpartition(": ")[2]
+        raise HslError(f"{folder}: damaged ({reason}); fetch it anew") from error
 
 
 def _close() -> None:

@@ -150,6 +150,8 @@ def misplaced(how: str, folder: Path) -> None:
         places[key] = "../x.safetensors"
     elif how == "absolute":
         places[key] = str(path.with_name(places[key]).absolute())
+    elif how == "a long name":
+        places[key] = 5000 * "x"
     elif how == "no name":
         places[key] = 3  # type: ignore[assignment]
     elif how == "too few names":
@@ -169,6 +171,7 @@ def misplaced(how: str, folder: Path) -> None:
         ("no index", "without an index"), ("another save", "of another save"),
         ("no shard", "which is not there"), ("out of the folder", "no file beside it"),
         ("absolute", "no file beside it"), ("no name", "no file beside it"),
+        ("a long name", "xxx, which is not there; fetch it"),
         ("too few names", "of another save"), ("no map", "no weight_map"),
         ("garbled", "not a readable JSON file"),
     ],
@@ -177,6 +180,14 @@ def test_shards_that_do_not_belong_together(how: str, says: str, tmp_path: Path)
     folder = sharded(tmp_path / "model")
     misplaced(how, folder)
     assert says in refusal(folder)
+
+
+def test_weights_by_number_are_refused(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "model", safe_serialization=False)
+    path = folder / "unet" / f"{STEM}.bin"
+    state = torch.load(path, weights_only=True)
+    torch.save(dict(enumerate(state.values())), path)
+    assert "holds more than tensors by name; fetch it anew" in refusal(folder)
 
 
 def test_other_files_of_weights_are_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """LSUN's LMDBs, built as they are released."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -54,6 +55,32 @@ def test_workers_read_the_same(tmp_path: Path) -> None:
         for n in (0, 2)
     )
     assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_a_cut_database_is_refused(tmp_path: Path) -> None:
+    """It is mapped into memory: to read behind its end would kill the process."""
+    path = build(tmp_path) / "church_outdoor_train_lmdb" / "data.mdb"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(HslError, match=r"data\.mdb: cut, a part is missing; fetch it anew$"):
+        module(tmp_path).sets()
+
+
+def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
+    path = build(tmp_path) / "church_outdoor_train_lmdb" / "data.mdb"
+    content = bytearray(path.read_bytes())
+    content[2 * 4096 :] = b"\xff" * (len(content) - 2 * 4096)  # all but both heads
+    path.write_bytes(content)
+    with pytest.raises(HslError, match=r"church_outdoor_train_lmdb: .*\(.+\)") as raised:
+        module(tmp_path).sets()
+    assert "\n" not in str(raised.value)
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    path = build(tmp_path) / "church_outdoor_train_lmdb" / "data.mdb"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(HslError, match=r"data\.mdb: is a named pipe; want the file of an LMDB"):
+        module(tmp_path).sets()
 
 
 def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
