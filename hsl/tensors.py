@@ -38,6 +38,7 @@ def write_tensors(
     """
     held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     said = json.loads(json.dumps(_finite(header)))
+    said.pop(SUM, None)  # of the file that the header was read from
     said[SUM] = checksum(said, map(part, held, held.values()))
     with replacing(path) as temporary:
         # not save_file, which writes to a name of its own first: a kill would leave that behind

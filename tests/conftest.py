@@ -3,8 +3,10 @@
 import os
 import signal
 
-# where the tests run in the background, SIGINT is ignored, by the processes that they start as well
+# where the tests run in the background or by nohup, these are ignored, by the processes that they
+# start as well
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("WANDB_MODE", "offline")
 os.environ.setdefault("WANDB_SILENT", "true")

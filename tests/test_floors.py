@@ -13,8 +13,8 @@ HSL = Path(__file__).resolve().parents[1] / "hsl"
 #: these have rows. A new module or package directly under hsl/ goes in here.
 ROWS = (
     (1, "errors types signals names leftovers"),
-    (1, "files schema hub jobs locks"),
-    (1, "options"),
+    (1, "files schema hub jobs starting"),
+    (1, "options locks"),
     (1, "commands schedule assets report progress precision tensors confidence pictures"),
     (1, "store checkpoints ranks resume outputs"),
     (1, "runs loggers launching"),
