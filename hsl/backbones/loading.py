@@ -93,10 +93,9 @@ def load(
 
 def _about(record: Path) -> dict[str, Any]:
     """What ``hsl.json`` says of the model in its folder."""
+    about = read_json(record)
     try:
-        return check(read_json(record), {"name": text(), "domain": optional(text(100))})
-    except HslError:
-        raise
+        return check(about, {"name": text(), "domain": optional(text(100))})
     except ValueError as error:
         raise HslError(f"{record}: {error}; mend it, or take it out") from error
 

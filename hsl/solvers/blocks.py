@@ -7,7 +7,7 @@ highest (Joachims 1999); on these, projected Newton steps (Bertsekas 1982).
 import torch
 from torch import Tensor
 
-from hsl.solvers.dual import Box, movable
+from hsl.solvers.dual import Box, movable, times
 
 #: Multipliers of a block, half of them such as may rise.
 _BLOCK = 128
@@ -28,7 +28,7 @@ def descend(
         gap: of the gradient, the margin being 1.
         blocks: at most.
     """
-    c, g = c.clone(), gram @ c - y
+    c, g = c.clone(), times(gram, c) - y
     span, floor = box.high.max() - box.low.min(), 1e-12 * gram.diagonal().mean()
     half = min(_BLOCK // 2, len(y))
     for _ in range(blocks):

@@ -70,7 +70,7 @@ def active_set(gram: Tensor, y: Tensor, box: Box, c: Tensor, most: int) -> Tenso
     free, may_move = box.inside(c), box.low < box.high
     added = 1e-12 * gram.diagonal().mean()
     for _ in range(most):
-        g = gram @ c - y
+        g = times(gram, c) - y
         allowed = tolerance(gram, c)
         rise, fall = movable(g, c, box)
         b = -g[free].mean() if bool(free.any()) else -0.5 * (fall.max() + rise.min())
