@@ -44,8 +44,10 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within this block SIGTERM, SIGINT and SIGHUP raise `Stopped`. What ignores them (a job in the
-    background, nohup) goes on to ignore them; outside the main thread nothing changes."""
+    """Within this block SIGTERM, SIGINT and SIGHUP raise `Stopped`; after it they do what they did,
+    but where imports were ended by a line: that command has said its own by then, and a signal that
+    comes late ends it in silence. What ignores them (a job in the background, nohup) goes on to
+    ignore them; outside the main thread nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -56,25 +58,31 @@ def stoppable() -> Iterator[None]:
         yield
     finally:
         for changed, was in before.items():
-            signal.signal(changed, was)
+            signal.signal(changed, signal.SIG_DFL if isinstance(was, _Import) else was)
 
 
 def end_while_importing(program: str) -> None:
     """Until `stoppable` takes over, signals end ``python -m hsl.x``, whose imports take seconds, by
     its line; Python's own way would be a traceback out of the middle of a library."""
-
-    def end(number: int, frame: Any) -> None:
-        with suppress(OSError):
-            os.write(2, f"{program}: stopped\n".encode())
-        os._exit(128 + number)
-
     for number in _heeded():
-        signal.signal(number, end)
+        signal.signal(number, _Import(program))
 
 
 def _heeded() -> list[int]:
     """The signals that this process does not ignore."""
     return [n for n in _NUMBERS if signal.getsignal(n) not in (None, signal.SIG_IGN)]
+
+
+class _Import:
+    """Ends a command that is being imported."""
+
+    def __init__(self, program: str) -> None:
+        self.line = f"{program}: stopped\n".encode()
+
+    def __call__(self, number: int, frame: Any) -> None:
+        with suppress(OSError):
+            os.write(2, self.line)
+        os._exit(128 + number)
 
 
 class _Handler:

@@ -47,6 +47,22 @@ def test_what_may_be_said_of_going_on(capsys) -> None:
         assert capsys.readouterr().err == said
 
 
+@pytest.mark.parametrize(
+    ("block", "err"), [("stoppable()", b""), ("suppress()", b"hsl.x: stopped\n")]
+)
+def test_a_signal_after_the_end_says_nothing_more(block: str, err: bytes) -> None:
+    """A launcher's second SIGTERM to a rank that is ending; before, it says the line."""
+    code = (
+        "import os; from contextlib import suppress; from hsl import signals\n"
+        "from hsl.signals import stoppable; signals.end_while_importing('hsl.x')\n"
+        f"with {block}: pass\n"
+        "os.kill(os.getpid(), 15)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode in (-15, 143)
+    assert done.stderr == err
+
+
 def test_the_same_request_from_several_senders_is_one(monkeypatch) -> None:
     """And one that comes much later ends the process at once."""
     ended: list[int] = []

@@ -66,7 +66,9 @@ def check(config: Any, verb: str) -> None:
         checks.require("options", seed_everything=(config.seed_everything, checks.seed))
     trainer = config.trainer
     if verb == "fit":
-        rules = {"max_epochs": _endless, "max_steps": _endless}
+        rules = {
+            "max_epochs": _endless, "max_steps": _endless, "gradient_clip_val": checks.not_negative,
+        }  # fmt: skip
         checks.require("trainer", **{k: (trainer[k], optional(rule)) for k, rule in rules.items()})
         if isinstance(trainer.max_time, str) and not trainer.max_time.strip("0:"):
             raise HslError(f"trainer: max_time is {trainer.max_time}: want more, or leave it out")

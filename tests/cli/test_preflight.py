@@ -55,6 +55,7 @@ WRONG = {
     "seed_everything ": (2**40, "test"),
     "trainer.max_epochs": (0, "fit"),
     "trainer.max_steps": (0, "fit"),
+    "trainer.gradient_clip_val": (-1, "fit"),
     "trainer.limit_train_batches": (0, "fit"),
     "trainer.limit_test_batches": (0, "test"),
     "model.init_args.optimizer": ("null", "fit"),
