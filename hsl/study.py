@@ -37,7 +37,6 @@ from hsl.pictures import save_figure
 from hsl.process import SeededNoise, invert, reverse
 from hsl.progress import track
 from hsl.report import print_table, write_csv
-from hsl.schema import whole
 from hsl.types import Batch
 
 EXAMPLE = """examples:
@@ -127,7 +126,7 @@ def _profile_options(parser: argparse.ArgumentParser) -> None:
 @torch.no_grad()
 def latents(options: argparse.Namespace, rest: list[str]) -> None:
     """Print tables, and write tables and a picture; the last line printed is the folder."""
-    checks.require("options", refine=(options.refine, whole(0, 1000)))
+    checks.require("options", refine=(options.refine, checks.refinements))
     if not 0 < options.tv < 1 or not options.radius > 0 or not options.tolerance >= 0:
         raise HslError("want --tv between 0 and 1, --radius above 0, --tolerance not negative")
     accuracy = accuracy_curve(Path(options.accuracy)) if options.accuracy else {}

@@ -11,7 +11,6 @@ from hsl.data.items import DataModule
 from hsl.data.toyfaces import ATTRIBUTES
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
-from hsl.methods.asyrp import Asyrp
 from hsl.methods.base import Method
 from hsl.methods.linear import Linear
 from hsl.options import checks
@@ -91,12 +90,13 @@ def check_made(config: Any, verb: str, method: Any, data: LightningDataModule | 
         HslError: another size was asked for, a split of none, a cache that cannot be written, or an
             optimiser or schedule that refuses its values.
     """
-    if isinstance(method, Method) and (cache := method.store.folder) and not cache.is_dir():
-        require_writable_folder(cache)
-    if isinstance(data, DataModule) and isinstance(method, Method):
-        data.suit(method.backbone.image_size)
-    if verb == "fit" and isinstance(method, Asyrp):
-        method.try_optimizer(config.trainer.max_epochs)
+    if isinstance(method, Method):
+        if (cache := method.store.folder) and not cache.is_dir():
+            require_writable_folder(cache)
+        if isinstance(data, DataModule):
+            data.suit(method.backbone.image_size)
+        if verb == "fit":
+            method.try_optimizer(config.trainer.max_epochs)
     counts = getattr(data, "counts", {})
     for split, why in _needed(config, verb, method):
         if counts.get(split, 1) == 0:

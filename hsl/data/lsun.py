@@ -113,8 +113,7 @@ def environment(folder: Path) -> Any:
                     str(folder), readonly=True, create=False, lock=False, readahead=False
                 )
             except lmdb.Error as error:
-                reason = str(error).rpartition(": ")[2]
-                raise HslError(f"{folder}: no LMDB can be opened here ({reason})") from error
+                raise HslError(f"{folder}: no LMDB can be opened here ({_said(error)})") from error
             # it is mapped: what is beyond the file's end would kill the process that reads it
             if size < (opened.info()["last_pgno"] + 1) * opened.stat()["psize"]:
                 opened.close()
@@ -141,8 +140,12 @@ def _reading(folder: Path) -> Iterator[Any]:
         with environment(folder).begin() as transaction:
             yield transaction
     except lmdb.Error as error:
-        reason = str(error).rpartition(": ")[2]
-        raise HslError(f"{folder}: damaged ({reason}); fetch it anew") from error
+        raise HslError(f"{folder}: damaged ({_said(error)}); fetch it anew") from error
+
+
+def _said(error: Exception) -> str:
+    """What lmdb says is wrong, without the path before it."""
+    return str(error).rpartition(": ")[2]
 
 
 def _close() -> None:

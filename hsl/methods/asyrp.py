@@ -30,9 +30,9 @@ from hsl.store import key_of
 from hsl.types import Batch
 
 Kind = Literal["implicit", "shift", "global", "eps"]
+KINDS: tuple[Kind, ...] = ("implicit", "shift", "global", "eps")
 #: Epochs of which the steps of a schedule are tried.
 _TRIED = 1000
-KINDS: tuple[Kind, ...] = ("implicit", "shift", "global", "eps")
 
 
 def adam(parameters: object) -> Optimizer:

@@ -13,7 +13,7 @@ from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 from hsl.injection import SHARES
 from hsl.methods.checkpoint import about_of
-from hsl.options.checks import require
+from hsl.options.checks import refinements, require
 from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
 from hsl.schema import LAST_T, optional, timestep, whole
 from hsl.store import Store, key_of
@@ -69,7 +69,7 @@ class Method(L.LightningModule):
             t_edit=(t_edit, optional(timestep)),
             t_start=(t_start, optional(timestep)),
             t_boost=(t_boost, optional(timestep)),
-            refine=(refine, whole(0, 1000)),
+            refine=(refine, refinements),
             seed=(seed, whole()),
         )
         if t_edit is not None and t_start is not None and t_edit > t_start:
@@ -246,6 +246,14 @@ class Method(L.LightningModule):
     def prepare(self, images: Tensor) -> None:
         """Put into the cache what a training step keeps of images ``[B, 3, S, S]``: a resumed run
         calls this with the batches of its first epoch, so that it has the same records."""
+
+    def try_optimizer(self, epochs: int | None) -> None:
+        """Try what a fit of ``epochs`` epochs is optimised with, where a user may have chosen it:
+        what it refuses is so noticed before any work. A closed form has nothing to try.
+
+        Raises:
+            HslError: it refuses its values.
+        """
 
     def on_train_start(self) -> None:
         """What is trained now is trained in these steps."""

@@ -10,6 +10,8 @@ from hsl.schema import Rule
 #: Of random numbers.
 seed = schema.whole(0, 2**32 - 1)
 at_least_one = schema.whole(1, 2**53)
+#: Fixed-point iterations of an inversion step.
+refinements = schema.whole(0, 1000)
 count_or_none = schema.whole(0, 2**53)
 not_negative = Rule("a number, 0 or more", lambda v: schema.number(0).fits(v))
 above_zero = Rule("a number above 0", lambda v: schema.number(0).fits(v) and v > 0)
