@@ -2,7 +2,7 @@
 
 import sys
 
-from hsl.starting import start
+from hsl.commands.starting import start
 
 if sys.argv[:1] == ["-m"]:  # a module is being looked up, which may be a command of ours
     start(sys.orig_argv)

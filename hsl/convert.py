@@ -12,16 +12,16 @@ import diffusers
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from hsl import checkpoints, commands, leftovers
+from hsl import commands
 from hsl.backbones import PRESETS, Backbone, Unstated, load
 from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
 from hsl.data.images import load_image
 from hsl.errors import HslError
-from hsl.files import require_file, require_writable_folder, saying
+from hsl.files import checkpoints, leftovers, require_file, require_writable_folder, saying
 from hsl.names import visible
 from hsl.options.arguments import given
-from hsl.report import print_table, write_json
+from hsl.tables import print_table, write_json
 
 EXAMPLE = """examples:
   python -m hsl.convert celeba_hq.ckpt weights/celeba_hq

@@ -4,7 +4,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-#: How a direction is put in: see `hsl.injection.Edit`.
+#: How a direction is put in: see `hsl.process.edit.Edit`.
 Injection = Literal["asymmetric", "symmetric", "replaced", "slerp"]
 INJECTIONS: tuple[Injection, ...] = ("asymmetric", "symmetric", "replaced", "slerp")
 

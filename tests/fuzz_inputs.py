@@ -20,12 +20,14 @@ from safetensors.torch import load_file, save_file
 
 from edits import Place, made_borders, made_place
 from fuzzing import NASTY, NUMBERS, WORDS, Case, damaged, damaged_json, damaged_tensors
-from hsl import convert, edit, study, train
+from hsl import convert, edit
 from hsl.data import __main__ as data
 from hsl.intervals import Curves
-from hsl.profile import Profile, write_tables
+from hsl.intervals.profile import Profile, write_tables
 from hsl.store import Store
 from hsl.store import __main__ as store
+from hsl.study import command as study
+from hsl.train import command as train
 from layouts import save
 from originals import ADM, DDPM, reinit
 

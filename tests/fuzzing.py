@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 
-from hsl.leftovers import is_temporary
+from hsl.files.leftovers import is_temporary
 
 #: Seconds that no tiny input needs; bytes beyond what the process has that none needs either.
 LONGEST, LARGEST = 120, 6 << 30

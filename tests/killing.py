@@ -44,7 +44,7 @@ def kill_at(moment: str) -> None:
 
 
 def child(arguments: list[str], moment: Any) -> None:
-    from hsl import train
+    from hsl.train import command as train
 
     sys.argv = ["hsl.train"]
     if isinstance(moment, str):

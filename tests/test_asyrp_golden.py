@@ -10,11 +10,11 @@ from torch import Tensor
 
 from asyrp_golden import Recorded, assert_close, recorded
 from hsl.backbones import load
+from hsl.backbones.schedule import Schedule
 from hsl.directions import Combination, Direction, Shift
-from hsl.explicit import mean_delta_h
+from hsl.edit.explicit import mean_delta_h
 from hsl.intervals import CurveMeans
 from hsl.process import Edit, invert, last, reverse
-from hsl.schedule import Schedule
 from recorded import told
 
 FORWARD = {"atol": 2e-5, "rtol": 1e-4}

@@ -17,15 +17,15 @@ import torch
 import yaml
 from jsonargparse import Namespace
 
-from hsl import train
 from hsl.backbones import SOURCES, Speed
-from hsl.cli import preflight
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.losses import DirectionalClipLoss
 from hsl.methods.asyrp import Asyrp
 from hsl.methods.linear import Linear
 from hsl.options.parser import Parser
+from hsl.train import command as train
+from hsl.train import preflight
 from runs import saved_backbone
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"

@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from rich.console import Console
 
+from hsl.figures.pictures import caption, save_figure
 from hsl.names import file_stem, shortened, visible
-from hsl.pictures import caption, save_figure
 from hsl.progress import track
-from hsl.report import markdown, print_table, write_csv, write_json
+from hsl.tables import markdown, print_table, write_csv, write_json
 
 #: What people called things, or files were.
 NASTY = (

@@ -8,8 +8,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from hsl import convert, train
+from hsl import convert
 from hsl.data.celeba import LAST
+from hsl.train import command as train
 from layouts import celebamask
 from originals import DDPM, reinit
 

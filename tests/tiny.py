@@ -4,7 +4,7 @@ import torch
 from diffusers import UNet2DModel
 
 from hsl.backbones import Backbone, SpaceToDepth, Tap
-from hsl.schedule import Schedule
+from hsl.backbones.schedule import Schedule
 
 
 def backbone(seed: int = 0, tap: Tap = "after", space_to_depth: bool = False) -> Backbone:

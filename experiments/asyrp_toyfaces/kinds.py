@@ -18,7 +18,7 @@ from hsl.encoders.perceptual import PerceptualDistance
 from hsl.methods.asyrp import KINDS, Asyrp, Kind
 from hsl.metrics import AttributeChange, CounterfactualError
 from hsl.progress import track
-from hsl.report import write_json
+from hsl.tables import write_json
 
 NAME, T_EDIT, T_BOOST = "Smiling", 537, 179
 #: Tried on validation faces, by the guide, after `SHORT` epochs. A tensor has no layers that would

@@ -20,7 +20,7 @@ from hsl.data.toyfaces.renderer import render
 from hsl.directions import Direction, commit
 from hsl.files import replacing
 from hsl.process import Edit, SeededNoise, invert, last, reverse
-from hsl.report import markdown, write_csv
+from hsl.tables import markdown, write_csv
 from hsl.types import attribute_and_value
 
 HERE = Path(__file__).parent

@@ -21,9 +21,9 @@ from boosting import boosting
 from kinds import kinds
 from report import LEAKAGE, report
 
-from hsl import train
 from hsl.files import replacing
-from hsl.report import markdown, write_json
+from hsl.tables import markdown, write_json
+from hsl.train import command as train
 
 HERE = Path(__file__).parent
 OUT = Path("runs/asyrp")

@@ -17,7 +17,7 @@ from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.data.toyfaces.factors import excluded_by
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.methods.asyrp import Asyrp, adam
-from hsl.report import print_table
+from hsl.tables import print_table
 from hsl.types import attribute_and_value
 
 STRENGTHS = (0.5, 0.75, 1.0, 1.3)

@@ -12,9 +12,9 @@ import torch
 
 from hsl.methods.features import Blocks
 from hsl.progress import track
-from hsl.report import write_json
 from hsl.solvers import SVM, combine, gram
 from hsl.store import Store
+from hsl.tables import write_json
 
 OUT = Path("runs/boundary/memory.json")
 

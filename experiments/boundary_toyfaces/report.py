@@ -3,7 +3,7 @@
 import statistics
 from typing import Any
 
-from hsl.report import markdown
+from hsl.tables import markdown
 
 
 def report(found: dict[str, dict[str, Any]], about: dict[str, Any]) -> str:

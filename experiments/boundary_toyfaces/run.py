@@ -34,8 +34,8 @@ from hsl.methods.linear import Linear
 from hsl.metrics import AttributeChange, CounterfactualError
 from hsl.process import SeededNoise, last, reverse
 from hsl.progress import track
-from hsl.report import markdown, write_csv, write_json
 from hsl.solvers import SVM, Encoding, MeanDifference, Solver
+from hsl.tables import markdown, write_csv, write_json
 from hsl.types import Batch
 
 HERE = Path(__file__).parent

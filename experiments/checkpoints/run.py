@@ -30,7 +30,7 @@ from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import commit
 from hsl.files import replacing
 from hsl.progress import track
-from hsl.report import markdown
+from hsl.tables import markdown
 
 HERE = Path(__file__).parent
 #: Run in a process of its own: how far its memory rises above what the imports take.

@@ -24,7 +24,7 @@ from hsl.data.toyfaces import ToyFaces
 from hsl.files import replacing
 from hsl.process import invert, last
 from hsl.progress import track
-from hsl.report import markdown
+from hsl.tables import markdown
 
 SIDE = 256
 TEXT = """# Reading images

@@ -3,7 +3,7 @@
     python experiments/mutation/run.py lines --lines lines.json
     python experiments/mutation/run.py run --lines lines.json --out mutation.jsonl
     python experiments/mutation/run.py report mutation.jsonl
-    python experiments/mutation/run.py try hsl/process.py 't < t_boost' 't <= t_boost' TESTS
+    python experiments/mutation/run.py try hsl/process/loops.py 't < t_boost' 't <= t_boost' TESTS
 
 ``lines`` runs the test files that concern each module of `CONCERNED` once, and notes which lines
 each test runs and how long it takes. ``run`` draws mutants (`mutants`) of those modules from a
@@ -37,15 +37,14 @@ ROOT = Path(__file__).resolve().parents[2]
 #: By the beginning of a module's path, the test files that concern it; "{name}" stands for the
 #: module's own name.
 CONCERNED = {
-    "hsl/process.py": ["tests/test_process.py", "tests/test_records.py",
-                       "tests/test_asyrp_golden.py", "tests/methods/test_released.py",
+    "hsl/process/": ["tests/process/test_process.py", "tests/edit/test_records.py",
+                       "tests/test_asyrp_golden.py", "tests/released/test_boundary_diffusion.py",
                        "tests/backbones/test_families.py"],
-    "hsl/injection.py": ["tests/test_process.py", "tests/test_boundary.py",
-                         "tests/test_asyrp_golden.py", "tests/methods/test_base.py"],
     "hsl/metrics/": ["tests/metrics", "tests/callbacks/test_evaluate.py"],
     "hsl/methods/": ["tests/methods", "tests/callbacks/test_mixing.py"],
     "hsl/solvers/": ["tests/solvers"],
-    "hsl/callbacks/": ["tests/callbacks", "tests/test_checkpoints.py", "tests/test_resume.py"],
+    "hsl/callbacks/": ["tests/callbacks"],
+    "hsl/train/": ["tests/train", "tests/files/test_checkpoints.py"],
 }  # fmt: skip
 #: Tests of other processes, which see no mutant.
 OTHERS = "not two and not ranks and not processes"

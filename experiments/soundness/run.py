@@ -19,9 +19,9 @@ from hsl.data.toyfaces import ToyFaces
 from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance, Thresholds
+from hsl.intervals.profile import measure
 from hsl.losses import DirectionalClipLoss
-from hsl.profile import measure
-from hsl.report import markdown
+from hsl.tables import markdown
 
 FITS = Path(__file__).parents[1] / "asyrp_toyfaces" / "fits.csv"
 FACES = 128  # that each share of fits.csv is of

@@ -15,7 +15,7 @@ import torch
 from hsl.backbones import PLAIN, Backbone, Bottleneck, Speed, load
 from hsl.directions import commit
 from hsl.files import replacing
-from hsl.report import markdown
+from hsl.tables import markdown
 
 TEXT = """# Options of speed
 
@@ -28,7 +28,7 @@ that of the first pass, with what an earlier run has not compiled yet, is on the
 ## Two decodes in one batch
 
 Where no gradient is wanted, an asymmetric step may decode h and the edited h as one batch.
-`hsl.injection` does so on a CPU up to 2 images, and on other devices always, where one pass of
+`hsl.process.edit` does so on a CPU up to 2 images, and on other devices always, where one pass of
 twice the batch has half the launches; that was not measured, for want of a GPU.
 
 {decodes}

@@ -26,14 +26,14 @@ from work import UNET, Plan, Work, agrees, counted, flops, units
 
 from hsl.backbones import PRESETS, Backbone, load
 from hsl.backbones.architecture import config
+from hsl.backbones.schedule import Schedule
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import Direction, commit
 from hsl.files import replacing
 from hsl.methods.asyrp import Asyrp
 from hsl.process import SeededNoise, last, reverse
-from hsl.report import markdown
-from hsl.schedule import Schedule
 from hsl.store import Store
+from hsl.tables import markdown
 from hsl.types import Batch
 
 HERE = Path(__file__).parent

@@ -27,9 +27,9 @@ from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from hsl.files import replacing
-from hsl.report import markdown
 from hsl.solvers import SVM, combine, gram
 from hsl.solvers.dual import Box, point
+from hsl.tables import markdown
 
 T = TypeVar("T")
 FITS, RATIO, COSINE = 2, 1 / 50, 0.9999

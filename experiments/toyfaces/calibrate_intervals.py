@@ -20,7 +20,7 @@ from hsl.data.toyfaces import ToyFaces
 from hsl.encoders.perceptual import KIND, PerceptualDistance
 from hsl.encoders.weights import locate, read, write
 from hsl.files import replacing
-from hsl.profile import measure
+from hsl.intervals.profile import measure
 
 T_EDIT, T_BOOST = 538, 167
 

@@ -30,7 +30,7 @@ from hsl.files import replacing
 from hsl.metrics import Reconstruction
 from hsl.process import SeededNoise, invert, last, reverse
 from hsl.progress import track
-from hsl.report import figure, markdown, write_json
+from hsl.tables import figure, markdown, write_json
 
 PROBED = ("Male", "Young", "Smiling", "Eyeglasses", "Wearing_Hat", "Bald")
 PROBE_STEPS = (100, 250, 400, 550, 700, 850, 999)

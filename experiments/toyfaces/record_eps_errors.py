@@ -12,7 +12,7 @@ from hsl.backbones import load
 from hsl.backbones.configs import read_json
 from hsl.backbones.eps_error import LEVELS, eps_errors
 from hsl.data.toyfaces import ToyFacesDataModule
-from hsl.report import write_json
+from hsl.tables import write_json
 
 
 def faces(split: str, n: int, size: int) -> torch.Tensor:

@@ -18,9 +18,9 @@ from diffusers import DDPMScheduler, UNet2DModel
 from torch import Tensor
 from torch.nn.functional import pixel_unshuffle
 
+from hsl.backbones.schedule import Schedule
 from hsl.data.toyfaces.factors import WORLDS, sample
 from hsl.data.toyfaces.renderer import render
-from hsl.schedule import Schedule
 
 SNR_SHIFT = 32.0
 

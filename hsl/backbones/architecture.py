@@ -12,8 +12,8 @@ from typing import Any, Literal, NamedTuple
 
 from torch import Size, Tensor
 
+from hsl.backbones.schedule import LONGEST
 from hsl.errors import HslError
-from hsl.schedule import LONGEST
 
 Family = Literal["ddpm", "adm"]
 Order = Literal["legacy", "new"]

@@ -5,9 +5,9 @@ import math
 from pathlib import Path
 from typing import Any
 
+from hsl.backbones.schedule import LONGEST, Schedule
 from hsl.errors import HslError
 from hsl.files import read_text
-from hsl.schedule import LONGEST, Schedule
 from hsl.schema import Rule, check, flag, listed, number, one_of, optional, whole
 
 #: Bounds of every whole number in a network's configuration, and of the length of every list:

@@ -10,7 +10,6 @@ from diffusers import UNet2DModel
 from torch import Size, Tensor
 from torch.nn import Parameter
 
-from hsl import checkpoints
 from hsl.backbones import adm, ddpm
 from hsl.backbones.architecture import (
     Architecture,
@@ -23,9 +22,10 @@ from hsl.backbones.architecture import (
 )
 from hsl.backbones.parts import listed, part_of
 from hsl.backbones.presets import PRESETS
+from hsl.backbones.schedule import Schedule
 from hsl.backbones.state import bare, fault, finite
 from hsl.errors import HslError
-from hsl.schedule import Schedule
+from hsl.files import checkpoints
 
 _FAMILIES = {"ddpm": ddpm, "adm": adm}
 #: Asyrp puts its implicit functions (``layer_0`` ...) into the U-Net, and a class embedding that it
@@ -112,7 +112,7 @@ def understand(
         told: what the user says of what the file does not state; it goes before the preset.
         part: which of several state dicts in the file, e.g. ``4`` or ``model``; None: the moving
             average (``ema``, or the last of a list), or the only one.
-        mapped: see `hsl.checkpoints.read`.
+        mapped: see `hsl.files.checkpoints.read`.
 
     Raises:
         HslError: an unreadable file, no known family, a class-conditional network, tensors that

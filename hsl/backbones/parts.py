@@ -6,10 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from hsl import checkpoints
 from hsl.backbones import adm, ddpm
 from hsl.backbones.state import bare
 from hsl.errors import HslError
+from hsl.files import checkpoints
 
 _OTHERS = {
     "conv1.weight": "Asyrp's implicit function: read it with hsl.directions.Direction.load",
@@ -26,7 +26,7 @@ def part_of(path: Path, held: Any, part: str | None) -> tuple[str, Mapping[str, 
 
     Args:
         path: the file, for messages.
-        held: what `hsl.checkpoints.read` returned.
+        held: what `hsl.files.checkpoints.read` returned.
         part: which of several, e.g. ``4`` or ``model``; None: the moving average (``ema``, or the
             last of a list), or the only one.
 

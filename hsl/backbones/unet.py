@@ -14,9 +14,9 @@ from torch.utils.checkpoint import checkpoint
 
 from hsl.backbones.architecture import require_side
 from hsl.backbones.codecs import Codec, Identity
+from hsl.backbones.schedule import Schedule
 from hsl.backbones.speed import PLAIN, Speed, require_compiler
 from hsl.errors import HslError
-from hsl.schedule import Schedule
 
 Tap = Literal["before", "middle", "after"]
 TAPS: tuple[Tap, ...] = ("before", "middle", "after")
@@ -272,7 +272,7 @@ class Backbone(nn.Module):
     @property
     def key(self) -> str:
         """Identifies what it computes, for caches: its `hash` and the precision in which it does so
-        under `hsl.precision.stated`."""
+        under `hsl.store.precision.stated`."""
         kind = self.dtype
         precision = str(torch.bfloat16 if self.speed.bfloat16 else kind).removeprefix("torch.")
         if (

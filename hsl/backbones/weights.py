@@ -12,9 +12,9 @@ from typing import Any, Literal, NamedTuple
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
-from hsl import checkpoints
 from hsl.backbones.configs import read_json
 from hsl.errors import HslError
+from hsl.files import checkpoints
 
 _STEM = "diffusion_pytorch_model"
 _SHARD = re.compile(r"-\d+-of-\d+\.")

@@ -26,7 +26,7 @@ from hsl.metrics import (
     Reconstruction,
 )
 from hsl.metrics.base import NothingMeasured
-from hsl.report import figure_rows, print_table, write_csv, write_json
+from hsl.tables import figure_rows, print_table, write_csv, write_json
 from hsl.types import Batch, attribute_and_value
 
 

@@ -5,16 +5,14 @@ from collections.abc import Sequence
 import lightning as L
 import torch
 from lightning.pytorch.loggers import WandbLogger
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from torch import Tensor
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.figures.grid import draw_grid
+from hsl.figures.pictures import save_figure
 from hsl.names import file_stem
 from hsl.options import checks
 from hsl.options.checks import at_least_one, require
-from hsl.pictures import caption, save_figure
 from hsl.progress import track
 from hsl.types import attribute_and_value
 
@@ -77,21 +75,3 @@ class Grids(L.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, WandbLogger):
                     logger.log_image(f"edits/{name}", [str(path)])
-
-
-def draw_grid(columns: Sequence[Tensor], titles: Sequence[str], title: str) -> Figure:
-    """A figure of image columns, each ``[N, 3, S, S]`` in [-1, 1], under their titles."""
-    n, cell = len(columns[0]), 1.1
-    figure = Figure(figsize=(cell * len(columns), cell * n + 0.6), dpi=110)
-    FigureCanvasAgg(figure)  # pictures need no screen
-    axes = figure.subplots(n, len(columns), squeeze=False)
-    for x, (column, name) in enumerate(zip(columns, titles, strict=True)):
-        pixels = ((column.clamp(-1, 1) + 1) / 2).permute(0, 2, 3, 1).cpu().numpy()
-        for y in range(n):
-            axes[y][x].imshow(pixels[y], interpolation="nearest")
-            axes[y][x].set_axis_off()
-        axes[0][x].set_title(caption(name), fontsize=9)
-    figure.suptitle(caption(title), fontsize=11)
-    top = 1 - 0.62 / (cell * n + 0.6)
-    figure.subplots_adjust(0.01, 0.01, 0.99, top, wspace=0.04, hspace=0.04)
-    return figure

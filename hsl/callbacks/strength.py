@@ -16,7 +16,7 @@ from hsl.options import checks
 from hsl.options.checks import at_least_one, factors, require
 from hsl.progress import track
 from hsl.ranks import everyones, world
-from hsl.report import print_table
+from hsl.tables import print_table
 from hsl.types import attribute_and_value
 
 

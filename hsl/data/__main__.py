@@ -14,11 +14,11 @@ from hsl.data.items import DataModule
 from hsl.data.module import SourceDataModule
 from hsl.data.options import data_module, paths_of
 from hsl.errors import HslError
+from hsl.figures.pictures import save_figure
+from hsl.files.outputs import require_other_folder, require_outputs
 from hsl.names import visible
 from hsl.options.arguments import given
-from hsl.outputs import require_other_folder, require_outputs
-from hsl.pictures import save_figure
-from hsl.report import print_table, write_csv
+from hsl.tables import print_table, write_csv
 
 #: What `describe` writes.
 WRITTEN = ("labels.csv", "labels.png", "sheet.png")

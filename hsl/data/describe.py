@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split
 from hsl.data.module import SourceDataModule
-from hsl.pictures import caption
+from hsl.figures.pictures import caption
 
 _STRONGEST = 10  # correlations that are worth a row
 _CELL, _LINE = 1.25, 27  # inches of an image on the sheet, letters of a line above it

@@ -60,7 +60,7 @@ def save_image(path: str | Path, image: Tensor) -> None:
     pixels = ((image.detach().float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     array = pixels.permute(1, 2, 0).cpu().numpy()
     mark = PngImagePlugin.PngInfo()
-    mark.add_text("Software", SOFTWARE)  # by which `hsl.outputs` knows what may be replaced
+    mark.add_text("Software", SOFTWARE)  # by which `hsl.files.outputs` knows what may be replaced
     with replacing(path) as temporary:
         Image.fromarray(array).save(temporary, format="PNG", pnginfo=mark)
 

@@ -14,7 +14,7 @@ from hsl.data.notes import read_notes, write_notes
 from hsl.data.selection import Part, Selection, Source
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
-from hsl.leftovers import sweep, temporary_name
+from hsl.files.leftovers import sweep, temporary_name
 from hsl.store import key_of
 
 _NOTES = "rows.json"

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import files
 from hsl.errors import HslError
+from hsl.files.tensors import require_weights
 from hsl.schema import Rule, check, one_of
-from hsl.tensors import require_weights
 
 Space = Literal["h", "x", "eps"]
 SPACES: tuple[Space, ...] = ("h", "x", "eps")

@@ -9,10 +9,11 @@ from torch import Tensor
 
 from hsl.backbones import Backbone
 from hsl.backbones.unet import TAPS
-from hsl.directions import released
-from hsl.directions.released import D, Make
 from hsl.errors import HslError
 from hsl.files import open_regular
+from hsl.files.tensors import read_tensors, write_tensors
+from hsl.released import functions as released
+from hsl.released.functions import D, Make
 from hsl.schema import (
     LAST_T,
     Rule,
@@ -26,7 +27,6 @@ from hsl.schema import (
     timestep,
     whole,
 )
-from hsl.tensors import read_tensors, write_tensors
 from hsl.types import INJECTIONS
 
 FORMAT = 1

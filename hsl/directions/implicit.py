@@ -6,9 +6,9 @@ from typing import Any, ClassVar, Literal, Self, final
 from torch import Tensor, nn
 
 from hsl.backbones import Backbone, Bottleneck
-from hsl.directions import released
 from hsl.directions.base import Direction
 from hsl.errors import HslError
+from hsl.released import functions as released
 from hsl.schema import Rule, flag, one_of, whole
 
 

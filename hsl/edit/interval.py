@@ -8,7 +8,7 @@ from hsl.encoders.perceptual import PAPER, PerceptualDistance, Thresholds
 from hsl.errors import HslError
 from hsl.intervals import Curves, read_tsv
 
-#: How the tables of P_t and x_t end; see `hsl.profile.write_tables`.
+#: How the tables of P_t and x_t end; see `hsl.intervals.profile.write_tables`.
 _P, _X = "_LPIPS_distance_x0_t.tsv", "_LPIPS_distance_x.tsv"
 _ALL = (_P, _X, "_LPIPS_distance_x0_t_std.tsv", "_LPIPS_distance_x_std.tsv")
 

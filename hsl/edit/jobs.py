@@ -11,15 +11,15 @@ from hsl.backbones import load
 from hsl.data.images import distinct, save_image
 from hsl.directions import provenance
 from hsl.edit import pictures, places
+from hsl.edit.explicit import mean_delta_h
 from hsl.edit.parts import move
 from hsl.edit.plan import plan, say
+from hsl.edit.records import SampleRecord, sample
 from hsl.edit.sources import Source, latents, read
 from hsl.edit.sweep import sweep
 from hsl.errors import HslError
-from hsl.explicit import mean_delta_h
-from hsl.injection import SHARES
-from hsl.pictures import save_figure
-from hsl.records import SampleRecord, sample
+from hsl.figures.pictures import save_figure
+from hsl.process import SHARES
 
 
 @torch.no_grad()

@@ -5,10 +5,10 @@ import operator
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hsl.backbones.schedule import Schedule
 from hsl.directions import Boundary, Combination, Direction
 from hsl.errors import HslError
-from hsl.injection import SHARES, Edit, Injection
-from hsl.schedule import Schedule
+from hsl.process import SHARES, Edit, Injection
 
 Parts = Sequence[tuple[Direction, float]]
 

@@ -8,8 +8,8 @@ import torch
 
 from hsl.backbones import Speed
 from hsl.errors import HslError
-from hsl.injection import INJECTIONS
 from hsl.options.arguments import given
+from hsl.process import INJECTIONS
 
 EXAMPLE = """examples:
   python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles

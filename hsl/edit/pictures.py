@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from hsl.callbacks.grids import draw_grid
 from hsl.edit.plan import Plan
 from hsl.edit.sources import Latents, Source
+from hsl.figures.grid import draw_grid
+from hsl.figures.pictures import caption
 from hsl.names import visible
-from hsl.pictures import caption
 
 #: Images in a strip: a picture's height has a limit.
 ROWS = 24

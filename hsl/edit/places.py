@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
-from hsl.outputs import require_distinct, require_other_folder, require_outputs
+from hsl.files.outputs import require_distinct, require_other_folder, require_outputs
 
 _SINGLE = ("content", "replay")
 _NAMED = ("direction", "boundary", "keep")
@@ -34,7 +34,7 @@ def check(
     key: str | None = None,
 ) -> None:
     """Refuse what shall not be written: images, and files of tensors whose headers have ``key``;
-    see `hsl.outputs.require_outputs`.
+    see `hsl.files.outputs.require_outputs`.
 
     Raises:
         HslError: an output is read, is there and not hsl's own, or cannot be written.

@@ -11,15 +11,15 @@ from hsl.backbones import Backbone
 from hsl.data.images import load_images
 from hsl.directions import Boundary
 from hsl.edit import interval, sweep, texts
+from hsl.edit.explicit import h_along
 from hsl.edit.joining import coefficients, grid_for, join, overridden
 from hsl.edit.parts import Part, find_direction, load_for, move, part
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
-from hsl.explicit import h_along
 from hsl.files import require_file
-from hsl.injection import SHARES, Edit
 from hsl.names import visible
-from hsl.report import print_table
+from hsl.process import SHARES, Edit
+from hsl.tables import print_table
 
 #: DiffStyle's and InjectFusion's presets for images like those of the training.
 CONTENT = {"t_edit": 400, "t_boost": 200, "dt_lambda": 0.9985, "dt_end": 950}

@@ -10,7 +10,7 @@ from hsl.directions import Boundary, PerImage
 from hsl.edit.parts import Part
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
-from hsl.injection import Edit
+from hsl.process import Edit
 
 
 def check(axes: Sequence[Axis], parts: Sequence[Part]) -> None:

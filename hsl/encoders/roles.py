@@ -10,7 +10,7 @@ from typing import Literal, Protocol, runtime_checkable
 from torch import nn
 
 from hsl.errors import HslError
-from hsl.tensors import raw
+from hsl.files.tensors import raw
 
 Role = Literal["guide", "judge"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from hsl.assets import asset
 from hsl.errors import HslError
 from hsl.files import require_file
+from hsl.files.tensors import read_tensors, require_weights, write_tensors
 from hsl.schema import Rule, check, listed, number, one_of, optional, table, text, whole
-from hsl.tensors import read_tensors, require_weights, write_tensors
 
 Network = TypeVar("Network", bound=nn.Module)
 _PLAIN = re.compile(r"\w+", re.ASCII)

@@ -11,10 +11,9 @@ from hsl.backbones import PLAIN, Speed, Tap, load
 from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
-from hsl.injection import SHARES
 from hsl.methods.checkpoint import about_of
 from hsl.options.checks import refinements, require
-from hsl.process import Edit, Injection, SeededNoise, invert, last, reverse
+from hsl.process import SHARES, Edit, Injection, SeededNoise, invert, last, reverse
 from hsl.schema import LAST_T, optional, timestep, whole
 from hsl.store import Store, key_of
 from hsl.types import Batch

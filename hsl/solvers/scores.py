@@ -31,7 +31,7 @@ class Figures(NamedTuple):
     auc_ci: Tensor
 
     def rows(self, names: Sequence[str]) -> list[dict[str, Any]]:
-        """One row an attribute, for `hsl.report`."""
+        """One row an attribute, for `hsl.tables`."""
         lists = {key: value.tolist() for key, value in self._asdict().items()}
         return [
             {"attribute": name} | {key: values[a] for key, values in lists.items()}

@@ -12,8 +12,8 @@ from hsl.errors import HslError
 from hsl.names import visible
 from hsl.options.arguments import given
 from hsl.progress import track
-from hsl.report import print_table
 from hsl.store.folder import Entry, damage, leftovers, records, surplus
+from hsl.tables import print_table
 
 EXAMPLE = """examples:
   python -m hsl.store list runs/cache

@@ -10,8 +10,8 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from hsl.errors import HslError
-from hsl.precision import stated
-from hsl.tensors import raw, read_tensors, write_tensors
+from hsl.files.tensors import raw, read_tensors, write_tensors
+from hsl.store.precision import stated
 
 Record = dict[str, Tensor]
 Compute = Callable[[list[int]], list[Record]]
@@ -121,7 +121,7 @@ class Store:
     ) -> list[Record]:
         """Records of ``keys``; ``compute`` makes those at the given positions that are missing, or
         not of these shapes, as one batch, each key once, in a precision that does not depend on
-        what is around it (`hsl.precision`)."""
+        what is around it (`hsl.store.precision`)."""
         found = {key: self.get(key, shapes) for key in keys}
         missing = [key for key, record in found.items() if record is None]
         found |= self._made(keys, missing, compute, about)

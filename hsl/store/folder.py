@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 
 from hsl.errors import HslError
-from hsl.leftovers import is_abandoned, is_temporary
+from hsl.files.leftovers import is_abandoned, is_temporary
+from hsl.files.tensors import read_header, read_tensors
 from hsl.store.cache import HEADER, WANTED
-from hsl.tensors import read_header, read_tensors
 
 _RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
 #: What a damaged file, header or entry of the header raises.

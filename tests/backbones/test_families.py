@@ -17,11 +17,11 @@ import tiny
 from hsl.backbones import PRESETS, SOURCES, TAPS, Backbone, Unstated, load
 from hsl.backbones.assembly import assemble
 from hsl.backbones.original import Original, meta_unet, of_state, understand
+from hsl.backbones.schedule import Schedule
 from hsl.backbones.state import finite
 from hsl.directions import ImplicitFunction
 from hsl.errors import HslError
 from hsl.process import Edit, reverse
-from hsl.schedule import Schedule
 from originals import ADM, DDPM, reinit
 from recorded import told
 

@@ -8,7 +8,7 @@ from hsl import intervals
 from hsl.callbacks import Intervals
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
-from hsl.profile import measure
+from hsl.intervals.profile import measure
 from runs import asyrp, faces, saved_backbone, trainer
 
 TABLES = ("LPIPS_distance_x0_t.tsv", "LPIPS_distance_x.tsv")

@@ -10,7 +10,6 @@ import torch
 from lightning.pytorch.loggers import WandbLogger
 from PIL import Image
 
-from hsl import train
 from hsl.backbones import load
 from hsl.callbacks import Directions, Mixing
 from hsl.callbacks.mixing import heat_map
@@ -18,6 +17,7 @@ from hsl.directions import Direction
 from hsl.errors import HslError
 from hsl.methods.linear import Linear
 from hsl.solvers import Figures, MeanDifference, figures
+from hsl.train import command as train
 from runs import asyrp, faces, saved_backbone, trainer
 
 NAMES = ["Male", "Smiling"]

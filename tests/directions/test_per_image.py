@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from hsl.directions import Combination, Direction, PerImage, Shift
+from hsl.edit.records import SampleRecord, sample
 from hsl.errors import HslError
 from hsl.process import Edit
-from hsl.records import SampleRecord, sample
 from some_directions import implicit, randn
 from tiny import backbone
 

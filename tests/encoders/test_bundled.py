@@ -20,7 +20,7 @@ from hsl.encoders.roles import require_guide, require_judge
 from hsl.encoders.segmenter import Segmenter
 from hsl.encoders.weights import write
 from hsl.errors import HslError
-from hsl.tensors import SUM, write_tensors
+from hsl.files.tensors import SUM, write_tensors
 
 N = 400
 

@@ -5,12 +5,14 @@ import io
 
 import pytest
 
-from hsl import convert, study, train
+from hsl import convert
 from hsl.data import __main__ as data
 from hsl.edit import main as edit
 from hsl.errors import HslError
 from hsl.options.arguments import given
 from hsl.store import __main__ as store
+from hsl.study import command as study
+from hsl.train import command as train
 
 
 def test_arguments_come_through() -> None:

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from hsl.callbacks import Evaluate, Grids, Intervals, Mixing, Sampled, Strength
-from hsl.callbacks.checkpoints import Checkpoints
 from hsl.data.folder import ImagesDataModule
 from hsl.data.sampled import SampledDataModule
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.errors import HslError
 from hsl.methods.linear import Linear
+from hsl.train.checkpoints import Checkpoints
 from runs import asyrp
 
 BAD: list[tuple[Any, str, list[Any]]] = [

@@ -10,10 +10,10 @@ import pytest
 import torch
 import yaml
 
-from hsl import train
 from hsl.data import __main__ as data
 from hsl.errors import HslError
 from hsl.options.classes import named
+from hsl.train import command as train
 
 RUN = {"command": "touch pwned"}
 

@@ -1,0 +1,1 @@
+"""Pictures that matplotlib draws: grids of images, heat maps, curves."""

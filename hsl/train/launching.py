@@ -1,0 +1,82 @@
+"""How a trainer's processes are started, told of signals, and ended: torchrun, SLURM, or Lightning
+itself."""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import lightning as L
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
+
+from hsl.errors import HslError
+
+
+class Signals(_SignalConnector):
+    """Lightning's, with SLURM's requeueing, but SIGTERM is passed on to the ranks that this process
+    started and otherwise left to `hsl.commands.signals`: no collective call within a handler, in
+    which ranks would wait for each other, and no exit status of 0."""
+
+    def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
+        for process in _started(self.trainer):
+            with contextlib.suppress(OSError):
+                process.send_signal(signum)
+
+
+def end_ranks(trainer: L.Trainer, seconds: float = 3.0) -> None:
+    """End the ranks that this process started; those that hang in a collective call, by force."""
+    processes = list(_started(trainer))
+    # else Lightning's watcher ends this process, too, by SIGKILL, when one of them has ended
+    _started(trainer).clear()
+    for process in processes:
+        with contextlib.suppress(OSError):
+            process.terminate()
+    until = time.monotonic() + seconds
+    for process in processes:
+        try:
+            process.wait(max(until - time.monotonic(), 0))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def environments(plugins: Sequence[Any]) -> list[ClusterEnvironment]:
+    """What to tell Lightning where SLURM's variables are there but srun did not start this process,
+    as in ``salloc`` and ``sbatch`` without srun: to start its ranks itself."""
+    named = any(isinstance(plugin, ClusterEnvironment) for plugin in plugins)
+    return [] if named or by_srun() else [LightningEnvironment()]
+
+
+def by_srun() -> bool:
+    """False: SLURM's variables are those of a job, and srun did not start this process."""
+    tasks = os.environ.get("SLURM_NTASKS")
+    if tasks is None:
+        return True
+    stepped = "SLURM_STEP_ID" in os.environ or "SLURM_STEPID" in os.environ
+    return "SLURM_PROCID" in os.environ and (stepped or tasks == "1")
+
+
+def require_srun(plugins: Any) -> None:
+    """Check that the ranks that a configuration leaves to SLURM are there.
+
+    Args:
+        plugins: the trainer's, as configured.
+
+    Raises:
+        HslError: srun did not start this process.
+    """
+    named = plugins if isinstance(plugins, list) else [plugins]
+    paths = [str(getattr(plugin, "class_path", plugin)) for plugin in named]
+    if not by_srun() and any(path.endswith("SLURMEnvironment") for path in paths):
+        raise HslError("trainer.plugins has SLURMEnvironment, but srun did not start this process: "
+                       "begin the command with srun, or leave the plugin out")  # fmt: skip
+
+
+def _started(trainer: L.Trainer) -> list[subprocess.Popen[bytes]]:
+    """The processes that Lightning's launcher has started: the very list, which it watches."""
+    processes: Any = getattr(trainer.strategy.launcher, "procs", None)
+    return processes if isinstance(processes, list) else []

@@ -1,0 +1,82 @@
+"""Where a run's metrics go: ``metrics.csv``, and W&B where it is wanted and installed."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
+from lightning.pytorch.utilities import rank_zero_warn
+
+from hsl.errors import HslError
+from hsl.train import resume
+from hsl.train.jobs import first_rank
+
+
+def loggers(folder: Path, name: str, wandb: str, kept: dict[str, Any] | None) -> list[Logger]:
+    """The loggers of a run.
+
+    Args:
+        folder: to write to.
+        name: of the run.
+        wandb: online, offline or disabled.
+        kept: the checkpoint from which the run goes on; None: it begins.
+
+    Raises:
+        HslError: W&B is to be online, and is not installed.
+    """
+    metrics = CSVLogger(folder.parent, name=folder.name, version="")
+    if kept is not None:
+        _go_on(metrics, kept)
+    return [metrics, _wandb(folder, name, wandb, kept is not None)] if _has(wandb) else [metrics]
+
+
+def finish(exit_code: int = 0) -> None:
+    """Let W&B end, if it was used."""
+    if (wandb := sys.modules.get("wandb")) is not None and hasattr(wandb, "finish"):
+        wandb.finish(exit_code=exit_code)
+
+
+def _has(wandb: str) -> bool:
+    """Whether to log to W&B: its own variables may say that it is not to."""
+    off = os.environ.get("WANDB_MODE", "").lower() == "disabled"
+    off = off or os.environ.get("WANDB_DISABLED", "").lower() in ("1", "true", "yes")
+    if wandb == "disabled" or off:
+        return False
+    if find_spec("wandb") is not None:
+        return True
+    if wandb == "online":
+        raise HslError("--wandb online: W&B is not installed; pip install wandb")
+    rank_zero_warn("W&B is not installed, so metrics go to metrics.csv alone "
+                   "(--wandb disabled says no more of it)")  # fmt: skip
+    return False
+
+
+def _wandb(folder: Path, name: str, mode: str, begun: bool) -> Logger:
+    """W&B's logger in a folder; of a run that was ``begun``, with its identity."""
+    folder.mkdir(parents=True, exist_ok=True)
+    runs = sorted((folder / "wandb").glob("*run-*-*")) if begun else []
+    identity: dict[str, Any] = (
+        {"id": runs[-1].name.rpartition("-")[2], "resume": "allow"} if runs else {}
+    )
+    return WandbLogger(
+        name=name, save_dir=folder, project="hsl", offline=mode == "offline", **identity
+    )
+
+
+def _go_on(logger: CSVLogger, kept: dict[str, Any]) -> None:
+    """Let a logger go on after the rows that were written before the checkpoint ``kept``."""
+    if not first_rank():
+        return
+    path = Path(logger.log_dir) / "metrics.csv"
+    aside = path.with_name("metrics-before.csv")  # the logger deletes what it finds under its name
+    state = kept.get("callbacks", {}).get("Checkpoints") or {}
+    source = path if path.exists() else aside
+    rows = resume.cut_metrics(source, state.get("steps"), state.get("row", {}))
+    if path.exists():
+        path.replace(aside)
+    logger.experiment.metrics_keys = sorted(set().union(*rows))
+    if rows:
+        resume.write_metrics(path, rows)
+    aside.unlink(missing_ok=True)
