@@ -13,7 +13,7 @@ from hsl.backbones import speed as speed_module
 from hsl.directions import ImplicitFunction, Shift
 from hsl.errors import HslError
 from hsl.process import Edit, invert, last, reverse
-from hsl.train import main
+from hsl.train.command import main
 from runs import asyrp, faces, saved_backbone, trainer
 from tiny import backbone
 

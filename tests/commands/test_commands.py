@@ -53,7 +53,7 @@ def test_what_may_be_said_of_going_on(capsys) -> None:
 def test_a_signal_after_the_end_says_nothing_more(block: str, err: bytes) -> None:
     """A launcher's second SIGTERM to a rank that is ending; before, it says the line."""
     code = (
-        "import os; from contextlib import suppress; from hsl import signals\n"
+        "import os; from contextlib import suppress; from hsl.commands import signals\n"
         "from hsl.commands.signals import stoppable; signals.end_while_importing('hsl.x')\n"
         f"with {block}: pass\n"
         "os.kill(os.getpid(), 15)"
@@ -192,7 +192,7 @@ def test_a_signal_during_the_imports_is_one_line(number: int) -> None:
     code = f"import os, time; os.kill(os.getpid(), {int(number)}); time.sleep(20)"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "torch.py").write_text(code)
-        path = os.pathsep.join([folder, str(Path(commands.__file__).parents[1])])
+        path = os.pathsep.join([folder, str(Path(commands.__file__).parents[2])])
         done = subprocess.run(
             [sys.executable, "-m", "hsl.study", "latents"], env=os.environ | {"PYTHONPATH": path},
             capture_output=True, timeout=60, check=False,

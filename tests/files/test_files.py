@@ -218,7 +218,7 @@ def test_a_pipe_that_comes_in_a_files_place_is_not_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     os.mkfifo(tmp_path / "pipe")
-    monkeypatch.setattr("hsl.files.require_file", lambda path, what: Path(path))
+    monkeypatch.setattr("hsl.files.reading.require_file", lambda path, what: Path(path))
     with pytest.raises(HslError, match="is no file"):
         open_regular(tmp_path / "pipe")
 

@@ -13,7 +13,6 @@ from hsl.errors import HslError
 from hsl.intervals import Curves, t_boost, t_edit
 from hsl.intervals.profile import (
     Profile,
-    draw,
     measure,
     measures,
     read_tables,
@@ -22,6 +21,7 @@ from hsl.intervals.profile import (
     write_tables,
 )
 from hsl.process import invert, reverse
+from hsl.study.profile_figure import draw
 from recorded import told
 from runs import faces
 from tiny import backbone

@@ -14,7 +14,8 @@ from sklearn.svm import SVC, LinearSVC
 from hsl.directions import Boundary, Direction
 from hsl.errors import HslError
 from hsl.process import Edit, last, reverse
-from hsl.released.pickled import boundary_from_official, read_official
+from hsl.released.boundaries import boundary_from_official
+from hsl.released.pickled import read_official
 from tiny import backbone
 
 

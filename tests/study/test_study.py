@@ -16,8 +16,9 @@ from hsl.encoders.perceptual import PerceptualDistance
 from hsl.intervals import Curves
 from hsl.intervals.profile import Profile, measure, read_tables, write_tables
 from hsl.process import SeededNoise, invert, last, reverse
-from hsl.study import accuracy_curve, diffused, inverted, main, sampled
+from hsl.study.command import main
 from hsl.study.gaussian import class_distances, summary
+from hsl.study.latents import accuracy_curve, diffused, inverted, sampled
 from runs import faces, saved_backbone, saved_latent_backbone
 
 pytestmark = pytest.mark.usefixtures("quiet")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_train import SMALL
 
 from hsl.callbacks import Intervals
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.errors import HslError
 from hsl.train import command as train
 from runs import Place, asyrp, faces, saved_backbone, trainer
+from test_train import SMALL
 
 
 @pytest.fixture(scope="module")

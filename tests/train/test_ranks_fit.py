@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_resume import SMALL, assert_the_same
 
 from hsl import intervals
 from hsl.callbacks import Evaluate, Intervals, Strength
@@ -20,6 +19,7 @@ from hsl.encoders.perceptual import PerceptualDistance
 from hsl.intervals.profile import measure
 from runs import TESTS, alone_and_in_two, asyrp, faces, saved_backbone, trainer
 from test_ranks import assert_alike
+from test_resume import SMALL, assert_the_same
 
 FACES = 5  # odd
 NAMES = ["Smiling", "Young"]

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from test_train import SMALL
 
 from hsl.errors import HslError
 from hsl.files import locks
@@ -17,6 +16,7 @@ from hsl.train import command as train
 from hsl.train import jobs, resume
 from hsl.train.folder import Run
 from runs import TESTS, Place, saved_backbone
+from test_train import SMALL
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import pytest
-from test_ranks_fit import start
-from test_resume import SMALL, assert_the_same
 
 from runs import TESTS, saved_backbone
+from test_ranks_fit import start
+from test_resume import SMALL, assert_the_same
 
 pytestmark = pytest.mark.slow
 
