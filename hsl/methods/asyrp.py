@@ -7,7 +7,7 @@ import re
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Literal
+from typing import Any, Literal, Unpack
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
@@ -15,7 +15,6 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hsl.backbones import PLAIN, Speed, Tap
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.directions import Direction, ImplicitFunction, Shift
@@ -23,9 +22,10 @@ from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
-from hsl.methods.base import Method, require_suited
-from hsl.options.checks import not_negative, require
-from hsl.process import Edit, Injection, Step, eps_of, reverse
+from hsl.methods.base import Method, ProcessOptions, require_suited
+from hsl.options.checks import above_zero, not_negative, require
+from hsl.process import Edit, Step, eps_of, reverse
+from hsl.schema import optional
 from hsl.store import key_of
 from hsl.types import Batch
 
@@ -121,6 +121,7 @@ class Asyrp(Method):
             is added to the loss.
         id_weight: see ``identity``.
         optimizer: of the direction's parameters.
+        lr: its learning rate; None: the optimiser's own, which of the default is 6e-4.
         lr_scheduler: stepped once per epoch.
         direction: ``implicit``: f_t; ``shift``: a tensor delta h_t for each timestep; ``global``:
             one delta h for all; ``eps``: a tensor for each timestep that is added to eps instead,
@@ -135,8 +136,7 @@ class Asyrp(Method):
             of its own: ``refine`` 0, ``zero_init`` false, ``t_start`` none, and the optimiser.
         t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
             what is decided before the parts of a face are.
-        backbone, steps, t_edit, t_boost, injection, refine, cache, seed, tap, speed,
-            invert_steps: see `Method`.
+        options: those of every method: see `Method`.
 
     Raises:
         HslError: unknown or repeated names, as many texts as there are not attributes, texts whose
@@ -146,6 +146,7 @@ class Asyrp(Method):
     def __init__(
         self,
         attribute: str | list[str] = "Smiling",
+        *,
         source: str | list[str] | None = None,
         target: str | list[str] | None = None,
         templates: Sequence[str] | Literal["imagenet"] | None = None,
@@ -156,35 +157,24 @@ class Asyrp(Method):
         identity: nn.Module | None = None,
         id_weight: float = 1.0,
         optimizer: OptimizerCallable = adam,
+        lr: float | None = None,
         lr_scheduler: LRSchedulerCallable = decay,
         direction: Kind = "implicit",
         family: Literal["ddpm", "adm"] | None = None,
         zero_init: bool = True,
         ignore_timesteps: bool = False,
         as_released: bool = False,
-        backbone: str = "toyfaces",
-        steps: int = 40,
-        t_edit: int | None = None,
         t_start: int | None = 770,
-        t_boost: int | None = None,
-        injection: Injection = "asymmetric",
-        refine: int = 1,
-        cache: str | None = None,
-        seed: int = 0,
-        tap: Tap = "after",
-        speed: Speed = PLAIN,
-        invert_steps: int | None = None,
+        **options: Unpack[ProcessOptions],
     ) -> None:
         require(
             "model",
             clip_weight=(clip_weight, not_negative),
             l1_weight=(l1_weight, not_negative),
             id_weight=(id_weight, not_negative),
+            lr=(lr, optional(above_zero)),
         )
-        super().__init__(
-            backbone, steps, t_edit, t_start, t_boost, injection, refine, cache, seed, tap, speed,
-            invert_steps,
-        )  # fmt: skip
+        super().__init__(t_start=t_start, **options)
         self.automatic_optimization = False
         self._texts = _texts(attribute, source, target)
         self.clip_name = clip
@@ -202,7 +192,7 @@ class Asyrp(Method):
             require_guide(identity, "identity loss")
             self.guides[fingerprint(identity)] = "the identity network trained the directions"
         self.identity = None if identity is None else identity.requires_grad_(False).eval()
-        self.make_optimizer, self.make_scheduler = optimizer, lr_scheduler
+        self.make_optimizer, self.make_scheduler, self.lr = optimizer, lr_scheduler, lr
         for name in self._texts:
             if direction == "implicit":
                 self.directions[name] = ImplicitFunction.for_backbone(
@@ -416,7 +406,11 @@ class Asyrp(Method):
 
     def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
         with _saying("optimizer"):
-            return self.make_optimizer(parameters)
+            optimizer = self.make_optimizer(parameters)
+            if self.lr is not None:
+                for group in optimizer.param_groups:
+                    group["lr"] = self.lr
+            return optimizer
 
     def schedule_of(self, optimizer: Optimizer) -> Any:
         """The schedule of an optimiser's learning rate, as long as the training is.

@@ -1,13 +1,13 @@
 """What all methods share: a frozen backbone, named directions, and how they edit images."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypedDict
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from hsl.backbones import PLAIN, Speed, Tap, load
+from hsl.backbones import PLAIN, Backbone, Speed, Tap, load
 from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
@@ -19,12 +19,34 @@ from hsl.store import Store, key_of
 from hsl.types import Batch
 
 
+class MethodOptions(TypedDict, total=False):
+    """What every method takes, by name; see `Method`."""
+
+    backbone: str | Backbone
+    tap: Tap
+    speed: Speed
+    refine: int
+    cache: str | None
+    seed: int
+
+
+class ProcessOptions(MethodOptions, total=False):
+    """As well, of methods whose edits act along an interval of the process."""
+
+    steps: int
+    invert_steps: int | None
+    t_edit: int | None
+    t_boost: int | None
+    injection: Injection
+
+
 class Method(L.LightningModule):
     """Finds directions in the h-space of a frozen backbone and edits images with them.
 
     Args:
-        backbone: a name, folder, file or Hub id for `hsl.backbones.load`.
-        tap: where h is read and edited: before, in the middle of, or after the middle block.
+        backbone: a name, folder, file or Hub id for `hsl.backbones.load`, or a loaded backbone.
+        tap: where h is read and edited: before, in the middle of, or after the middle block. A
+            loaded backbone's is its own.
         steps: n of the reverse process. Directions of a checkpoint that was fitted in others are
             added in proportion less or more (n_train / n_test; Kwon et al.'s released code).
         t_edit: edited steps are t >= t_edit; None: the `Intervals` callback finds it.
@@ -38,16 +60,23 @@ class Method(L.LightningModule):
         invert_steps: n of the inversion, to the same T; None: as ``steps``.
 
     Raises:
-        HslError: the backbone cannot be loaded, or not compiled, too many steps, or another number
-            out of range.
+        HslError: the backbone cannot be loaded, or not compiled, was loaded with another tap, too
+            many steps, or another number out of range.
     """
 
     #: Faces of each split of ToyFaces that the command line takes, unless told how many.
     faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
 
+    def __init_subclass__(cls, **named: Any) -> None:
+        """Let the command line find the defaults of ``**options: Unpack[...]``: jsonargparse takes
+        them from the base's signature only where the ``**`` has no type."""
+        super().__init_subclass__(**named)
+        vars(cls).get("__init__", cls).__annotations__.pop("options", None)
+
     def __init__(
         self,
-        backbone: str = "toyfaces",
+        backbone: str | Backbone = "toyfaces",
+        *,
         steps: int = 40,
         t_edit: int | None = None,
         t_start: int | None = None,
@@ -74,7 +103,7 @@ class Method(L.LightningModule):
         if t_edit is not None and t_start is not None and t_edit > t_start:
             raise HslError(f"model: t_edit {t_edit} is above t_start {t_start}: nothing to edit")
         self.strict_loading = False  # checkpoints hold directions alone
-        self.backbone = load(backbone, tap).run_with(speed)
+        self.backbone = _loaded(backbone, tap).run_with(speed)
         try:
             self.grid = self.backbone.schedule.grid(steps)
             other = None if invert_steps is None else self.backbone.schedule.grid(invert_steps)
@@ -314,6 +343,15 @@ class Method(L.LightningModule):
             )
         if config != direction.config():
             self.directions[name] = build(config).to(self.device)
+
+
+def _loaded(backbone: str | Backbone, tap: Tap) -> Backbone:
+    """A backbone by its name, or as it is."""
+    if isinstance(backbone, str):
+        return load(backbone, tap)
+    if tap not in ("after", backbone.tap):
+        raise HslError(f"tap {tap}: {backbone.name} was loaded with tap {backbone.tap}")
+    return backbone
 
 
 def why_unsuited(network: object, trainer: L.Trainer, size: int | None) -> str | None:

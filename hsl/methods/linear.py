@@ -7,7 +7,7 @@ differences and ridge regression as in Haas et al. 2024 and the GAN literature).
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Unpack
 
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
@@ -15,14 +15,13 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from hsl import ranks
-from hsl.backbones import PLAIN, Speed, Tap
 from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
 from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
-from hsl.methods.base import Method, require_suited
+from hsl.methods.base import Method, MethodOptions, require_suited
 from hsl.methods.checkpoint import about_of
 from hsl.methods.features import Blocks, Sample
 from hsl.process import Edit, invert
@@ -58,8 +57,10 @@ class Linear(Method):
             the normal; ``distance``, a distance of 1 in both, as in the paper.
         t_0: last timestep of the inversion; None: the schedule's last. The paper's code inverts to
             the mixing step itself: ``t_0=500`` with ``timesteps=[500]``.
-        backbone, steps, t_boost, refine, cache, seed, tap, speed: see `Method`. ``cache`` is
-            needed by several ranks, which read each other's features there.
+        steps: see `Method`.
+        t_boost: see `Method`.
+        options: see `Method`. ``cache`` is needed by several ranks, which read each other's
+            features there.
 
     Raises:
         HslError: unknown names, timesteps outside the schedule, a judge as guide.
@@ -70,6 +71,7 @@ class Linear(Method):
     def __init__(
         self,
         solver: Solver | None = None,
+        *,
         attributes: list[str] | None = None,
         texts: dict[str, tuple[str, str]] | Literal["toyfaces"] | None = None,
         certain: float = 0.3,
@@ -80,18 +82,14 @@ class Linear(Method):
         leave_one_out: bool = False,
         unit: Literal["gap", "distance"] = "gap",
         t_0: int | None = None,
-        backbone: str = "toyfaces",
         steps: int = 40,
         t_boost: int = 0,
-        refine: int = 1,
-        cache: str | None = None,
-        seed: int = 0,
-        tap: Tap = "after",
-        speed: Speed = PLAIN,
+        **options: Unpack[MethodOptions],
     ) -> None:
         super().__init__(
-            backbone, steps, 0, None, t_boost, "symmetric", refine, cache, seed, tap, speed
-        )
+            steps=steps, t_edit=0, t_start=None, t_boost=t_boost, injection="symmetric",
+            invert_steps=None, **options,
+        )  # fmt: skip
         self.automatic_optimization = False
         self.solver = SVM() if solver is None else solver
         if t_0 is not None:
