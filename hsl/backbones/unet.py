@@ -1,6 +1,5 @@
 """The split U-Net: ``encode`` down to the h-space, ``decode`` back up to eps."""
 
-import hashlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
@@ -8,32 +7,19 @@ from typing import Literal, NamedTuple, Self
 
 import torch
 from diffusers import UNet2DModel
-from diffusers.models.unets.unet_2d_blocks import UNetMidBlock2D
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hsl.backbones.architecture import require_side
 from hsl.backbones.codecs import Codec, Identity
+from hsl.backbones.identity import weights_hash
 from hsl.backbones.schedule import Schedule
 from hsl.backbones.speed import PLAIN, Speed, require_compiler
+from hsl.backbones.split import first_half, other_half, require_splittable
 from hsl.errors import HslError
 
 Tap = Literal["before", "middle", "after"]
 TAPS: tuple[Tap, ...] = ("before", "middle", "after")
-#: What a U-Net's config says that no tensor's name or shape tells. The values that go without
-#: saying in a hash are the bundled model's.
-_SETTINGS = {
-    "act_fn": "silu",
-    "attention_head_dim": None,
-    "attn_norm_num_groups": None,
-    "center_input_sample": False,
-    "downsample_padding": 1,
-    "flip_sin_to_cos": True,
-    "freq_shift": 0,
-    "mid_block_scale_factor": 1,
-    "norm_eps": 1e-5,
-    "norm_num_groups": 16,
-}
 
 
 class Bottleneck(NamedTuple):
@@ -82,17 +68,7 @@ class Backbone(nn.Module):
         super().__init__()
         if tap not in TAPS:
             raise HslError(f"tap {tap!r}: want one of {', '.join(TAPS)}")
-        for kind, value in (("class_embed_type", unet.config.class_embed_type),
-                            ("num_class_embeds", unet.config.num_class_embeds)):  # fmt: skip
-            if value is not None:
-                raise HslError(f"{name}: class-conditional U-Nets are not supported ({kind}="
-                               f"{value}); take an unconditional one")  # fmt: skip
-        if unet.mid_block is None:
-            raise HslError(f"{name}: a U-Net without a middle block has no h-space")
-        skips = any(hasattr(b, "skip_conv") for b in (*unet.down_blocks, *unet.up_blocks))
-        if skips or unet.config.time_embedding_type == "fourier":
-            raise HslError(f"{name}: score-SDE's U-Nets (skip blocks, Fourier features) are not "
-                           "supported; take a DDPM one")  # fmt: skip
+        require_splittable(name, unet)
         self.unet = unet.requires_grad_(False).eval()
         self.schedule = schedule
         self.codec: Codec = codec or Identity()
@@ -109,12 +85,8 @@ class Backbone(nn.Module):
         self.domain: str | None = None
         #: What its folder says of its eps error (`hsl.backbones.eps_error`), if it does.
         self.eps_errors: list[float] | None = None
-        out = int(unet.config.out_channels)
-        if out not in (self.channels, 2 * self.channels):
-            raise HslError(f"{name}: {out} channels out for {self.channels} in; want as many "
-                           "(eps), or twice as many (eps and its variance)")  # fmt: skip
         #: Whether the second half of its output is the variance of the ancestral step.
-        self.learned_variance = out == 2 * self.channels
+        self.learned_variance = unet.config.out_channels == 2 * self.channels
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode: a frozen network has no other."""
@@ -174,7 +146,7 @@ class Backbone(nn.Module):
         if self.tap == "after":
             h = unet.mid_block(h, temb)
         elif self.tap == "middle":
-            h, bypass = _half_middle(unet.mid_block, h, temb)
+            h, bypass = first_half(unet.mid_block, h, temb)
             skips = (*skips, bypass)
         return Bottleneck(h, temb, skips)
 
@@ -198,7 +170,7 @@ class Backbone(nn.Module):
         if self.tap == "before":
             h = unet.mid_block(h, b.temb)
         elif self.tap == "middle":
-            h = _other_half(unet.mid_block, h, skips[-1])
+            h = other_half(unet.mid_block, h, skips[-1])
             skips = skips[:-1]
         for block in unet.up_blocks:
             n = len(block.resnets)
@@ -292,45 +264,4 @@ class Backbone(nn.Module):
         Weights are hashed as float32 and as they were loaded, so that the precision a file is
         stored or a backbone run in does not matter: a cast backbone is still the same one.
         """
-        digest = hashlib.sha256(f"{self.tap} {self.schedule.alphas_cumprod.tolist()}".encode())
-        config = self.unet.config
-        settings = {
-            k: config.get(k) for k, usual in _SETTINGS.items() if config.get(k, usual) != usual
-        }
-        if settings:
-            digest.update(str(settings).encode())
-        if self.timestep_scale != 1:
-            digest.update(f"timestep_scale {self.timestep_scale}".encode())
-        if heads := getattr(self.unet, "mixed_heads", None):
-            digest.update(f"mixed_heads {heads}".encode())
-        state = self.unet.state_dict()
-        if isinstance(self.codec, nn.Module):
-            digest.update(f"scale {getattr(self.codec, 'scale', 1.0)}".encode())
-            state |= {f"codec.{k}": v for k, v in self.codec.state_dict().items()}
-        for name, tensor in sorted(state.items()):
-            digest.update(f"{name} {tuple(tensor.shape)}".encode())
-            digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()[:16]
-
-
-def _half_middle(block: UNetMidBlock2D, h: Tensor, temb: Tensor) -> tuple[Tensor, Tensor]:
-    """The middle block up to the last nonlinearity of its second ResBlock, and what bypasses the
-    rest of that ResBlock. The order of operations is diffusers' own, so that both halves together
-    equal the block bit for bit."""
-    h = block.resnets[0](h, temb)
-    if block.attentions[0] is not None:
-        h = block.attentions[0](h, temb=temb)
-    resnet = block.resnets[1]
-    out = resnet.conv1(resnet.nonlinearity(resnet.norm1(h)))
-    time = resnet.time_emb_proj(resnet.nonlinearity(temb))[:, :, None, None]
-    if resnet.time_embedding_norm == "scale_shift":
-        scale, shift = time.chunk(2, dim=1)
-        return resnet.norm2(out) * (1 + scale) + shift, h
-    return resnet.norm2(out + time), h
-
-
-def _other_half(block: UNetMidBlock2D, h: Tensor, bypass: Tensor) -> Tensor:
-    """The rest of what `_half_middle` began."""
-    resnet = block.resnets[1]
-    out: Tensor = bypass + resnet.conv2(resnet.nonlinearity(h))
-    return out / resnet.output_scale_factor
+        return weights_hash(self.unet, self.schedule, self.tap, self.codec, self.timestep_scale)
