@@ -7,7 +7,7 @@ from hsl.errors import HslError
 
 
 def asset(name: str) -> Path:
-    """The path of a shipped file or folder, e.g. ``asset("toyfaces/ddpm")``.
+    """The path of a shipped file or folder, e.g. ``asset("texts.yaml")``.
 
     Raises:
         HslError: nothing of that name is shipped.

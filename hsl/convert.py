@@ -16,6 +16,7 @@ from hsl import commands
 from hsl.backbones import PRESETS, Backbone, Unstated, load
 from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
+from hsl.bundled import BUNDLED
 from hsl.data.images import load_image
 from hsl.errors import HslError
 from hsl.files import checkpoints, leftovers, require_file, require_writable_folder, saying
@@ -23,12 +24,12 @@ from hsl.names import visible
 from hsl.options.arguments import given
 from hsl.tables import print_table, write_json
 
-EXAMPLE = """examples:
+EXAMPLE = f"""examples:
   python -m hsl.convert celeba_hq.ckpt weights/celeba_hq
   python -m hsl.convert ffhq_10m.pt weights/ffhq --check face.png
   python -m hsl.convert model.pt weights/mine --image-size 64 --qkv new --head-channels 32 \\
       --schedule cosine
-  python -m hsl.convert toyfaces --check face.png
+  python -m hsl.convert {BUNDLED.backbone} --check face.png
 """
 
 

@@ -18,6 +18,7 @@ import yaml
 from jsonargparse import Namespace
 
 from hsl.backbones import SOURCES, Speed
+from hsl.bundled import BUNDLED
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.losses import DirectionalClipLoss
@@ -112,7 +113,7 @@ def resolved(parser: Parser, *paths: Path) -> Namespace:
 
 def check_values(config: Namespace, paths: Sequence[Path]) -> None:
     """Each value is what the files say, the last first, and else the class's own default."""
-    said: dict[str, Any] = {"data": {"class_path": train.TOYFACES},
+    said: dict[str, Any] = {"data": {"class_path": BUNDLED.data},
                             "model": {"class_path": "hsl.methods.asyrp.Asyrp"}}  # fmt: skip
     for path in paths:
         for key, part in yaml.safe_load(path.read_text()).items():
@@ -121,7 +122,7 @@ def check_values(config: Namespace, paths: Sequence[Path]) -> None:
             said[key] = before | part | ({"init_args": arguments} if key in PARTS else {})
     for key in PARTS:
         wanted = defaults(said[key]["class_path"]) | said[key]["init_args"]
-        if key == "data" and said[key]["class_path"] == train.TOYFACES:
+        if key == "data" and said[key]["class_path"] == BUNDLED.data:
             method = locate(said["model"]["class_path"])
             wanted |= method.faces  # the faces that it asks for
             wanted.pop("where")

@@ -19,12 +19,12 @@ from hsl.backbones.original import Original, understand
 from hsl.backbones.presets import SOURCES
 from hsl.backbones.unet import Backbone, Tap
 from hsl.backbones.weights import has_safetensors, weights
+from hsl.bundled import BUNDLED
 from hsl.errors import HslError
 from hsl.files import expanded, require_file
 from hsl.hub import snapshot
 from hsl.schema import check, optional, text
 
-BUNDLED = {"toyfaces": "toyfaces/ddpm"}
 #: What names of files end in, and those of models on the Hub (``owner/model-v1.5``) do not.
 _FILES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors")
 
@@ -41,7 +41,7 @@ def load(
     Args:
         name: one of
 
-            - ``toyfaces`` (bundled);
+            - that of a bundled one, in `hsl.bundled.BUNDLED`;
             - a name of `hsl.backbones.SOURCES`, e.g. ``ffhq-p2``: fetched from the Hub, or looked
               for as a file in the folder that ``HSL_WEIGHTS`` names (``weights`` unless set); a
               folder of the same name is ``./ffhq-p2``;
@@ -143,8 +143,8 @@ def _from_original(original: Original, name: str, tap: Tap) -> Backbone:
 
 def _locate(name: str) -> Path:
     """Where the file or folder of ``name`` is on this disk, downloaded if it is a Hub id."""
-    if name in BUNDLED:
-        return asset(BUNDLED[name])
+    if name in BUNDLED.backbones:
+        return asset(BUNDLED.backbones[name])
     if name in SOURCES:
         source = SOURCES[name]
         if source.hub:
@@ -158,7 +158,7 @@ def _locate(name: str) -> Path:
     if path.exists():
         return path if path.is_dir() else require_file(path, "a folder or a checkpoint")
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix in _FILES:
-        known = ", ".join([*BUNDLED, *SOURCES])
+        known = ", ".join([*BUNDLED.backbones, *SOURCES])
         raise HslError(f"{name}: no such file or folder; want one, a Hub id (owner/name), or one "
                        f"of {known}")  # fmt: skip
     return _download(name)

@@ -9,9 +9,10 @@ import lightning as L
 import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
+from hsl.bundled import BUNDLED
 from hsl.callbacks.common import method_of, run_folder
+from hsl.data.texts import bundled_templates
 from hsl.data.toyfaces import ToyFacesDataModule
-from hsl.data.toyfaces.captions import TEMPLATES
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
@@ -34,17 +35,17 @@ class Evaluate(L.Callback):
     """Judges every edit of ``trainer.test`` and writes ``summary.json``, and, image by image,
     ``images.csv``. Images that have the attribute by their labels are left out.
 
-    On ToyFaces the true counterfactual is drawn and the distance to it measured; on other data
-    what needs it is left out. What a judge is not for (ToyFaces' are for drawn faces of 32 pixels)
-    it does not measure: one line says so. With several directions, one summary is nested under
+    Where the data know the true counterfactual, the distance to it is measured; on other data what
+    needs it is left out. What a judge is not for (by its file, such as images of another size) it
+    does not measure: one line says so. With several directions, one summary is nested under
     each name.
 
     Args:
         attributes: name for `AttributeClassifier.load`; None: no attribute figures.
         distance: name for `PerceptualDistance.load`; used where counterfactuals are known.
         clip: name for `Clip.load`; used where the method goes between texts.
-        templates: sentences with one ``{}``; None: ToyFaces'.
-        resize: let ToyFaces' judges measure drawn faces of other sizes, resized to theirs.
+        templates: sentences with one ``{}``; None: the bundled ones.
+        resize: let judges that are for images of one size alone measure others, resized to it.
 
     Raises:
         HslError: a guide. When testing begins: a judge with the weights of a network that had a
@@ -60,9 +61,9 @@ class Evaluate(L.Callback):
 
     def __init__(
         self,
-        attributes: str | None = "toyfaces/judge",
-        distance: str | None = "toyfaces/judge",
-        clip: str | None = "toyfaces/judge",
+        attributes: str | None = BUNDLED.judge,
+        distance: str | None = BUNDLED.judge,
+        clip: str | None = BUNDLED.judge,
         templates: list[str] | None = None,
         resize: bool = False,
     ) -> None:
@@ -74,7 +75,7 @@ class Evaluate(L.Callback):
         for network in self._judges().values():
             require_judge(network, "evaluation")
         self.resize = resize
-        self.templates = list(TEMPLATES) if templates is None else templates
+        self.templates = list(bundled_templates()) if templates is None else templates
         if not self.templates or not all("{}" in template for template in self.templates):
             raise HslError("evaluate: templates: want one or several sentences, each with {}")
         self.metrics: dict[str, dict[str, PerSample]] = {}

@@ -3,6 +3,7 @@
 import lightning as L
 
 from hsl import intervals
+from hsl.bundled import BUNDLED
 from hsl.callbacks.common import first_faces, method_of, run_folder
 from hsl.encoders.perceptual import PerceptualDistance, Thresholds
 from hsl.encoders.roles import fingerprint, require_guide
@@ -37,7 +38,7 @@ class Intervals(L.Callback):
 
     def __init__(
         self,
-        distance: str = "toyfaces/guide",
+        distance: str = BUNDLED.guide,
         edit_threshold: float | None = None,
         boost_threshold: float | None = None,
         images: int = 32,

@@ -7,6 +7,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
+from hsl.bundled import BUNDLED
 from hsl.callbacks.common import first_faces, in_pieces, method_of
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.roles import fingerprint, require_guide
@@ -35,8 +36,8 @@ class Strength(L.Callback):
         images: how many validation images are edited, of those that do not show the target by
             their labels, where there are some.
         batch: edits that run at once.
-        resize: let ToyFaces' guide look at drawn faces of other sizes, resized to its own. What a
-            guide is not for it does not choose: the strength stays 1.
+        resize: let a guide that is for images of one size alone look at others, resized to its own.
+            What a guide is not for it does not choose: the strength stays 1.
 
     Raises:
         HslError: strengths that do not ascend, a judge.
@@ -44,7 +45,7 @@ class Strength(L.Callback):
 
     def __init__(
         self,
-        guide: str | None = "toyfaces/guide",
+        guide: str | None = BUNDLED.guide,
         strengths: Sequence[float] = (0.375, 0.5, 0.625, 0.75, 0.875, 1.0, 1.15, 1.3, 1.5),
         share: float = 0.95,
         images: int = 32,

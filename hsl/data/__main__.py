@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hsl import commands
+from hsl.bundled import BUNDLED
 from hsl.data.describe import counts, frequencies, label_figure, sheet, strongest
 from hsl.data.items import DataModule
 from hsl.data.module import SourceDataModule
@@ -22,8 +23,8 @@ from hsl.tables import print_table, write_csv
 
 #: What `describe` writes.
 WRITTEN = ("labels.csv", "labels.png", "sheet.png")
-EXAMPLE = """examples:
-  python -m hsl.data describe --config configs/data/toyfaces.yaml
+EXAMPLE = f"""examples:
+  python -m hsl.data describe --config {BUNDLED.data_file}
   python -m hsl.data describe --config configs/data/folder.yaml \\
       --data.init_args.source path/to/images --data.init_args.train null
 """

@@ -76,7 +76,7 @@ class SourceDataModule(DataModule):
         num_workers: worker processes of each loader; None: 4, or the number of cores if smaller.
         seed: of the order of the training images, and of random crops.
         domain: what the images are of, for guides and judges that are for such images alone:
-            ``toyfaces`` of a folder of drawn faces.
+            the word that messages about such a network say.
 
     Raises:
         HslError: an option that does not fit. When the images are first asked for: no such

@@ -6,6 +6,7 @@ from pathlib import Path
 import yaml
 from lightning import LightningDataModule
 
+from hsl.bundled import BUNDLED
 from hsl.data.items import DataModule
 from hsl.errors import HslError
 from hsl.files import expanded
@@ -21,7 +22,7 @@ def data_module(configs: list[str], options: list[str]) -> DataModule:
         HslError: a file that is no configuration, or options that do not fit.
     """
     if not configs and not any(option.startswith("--data") for option in options):
-        raise HslError("give --config FILE, e.g. configs/data/toyfaces.yaml, or --data CLASS")
+        raise HslError(f"give --config FILE, e.g. {BUNDLED.data_file}, or --data CLASS")
     documents = []
     for path in configs:
         document = read_document(path)

@@ -14,8 +14,8 @@ _ALL = (_P, _X, "_LPIPS_distance_x0_t_std.tsv", "_LPIPS_distance_x_std.tsv")
 
 
 def thresholds(domain: str | None, edit: float | None, boost: float | None) -> Thresholds:
-    """Those given; else the paper's, or of a domain with a perceptual guide of its own, such as
-    ``toyfaces``, those of this.
+    """Those given; else the paper's, or of a domain with a perceptual guide of its own those of
+    this.
 
     Raises:
         HslError: one that is not positive.

@@ -7,6 +7,7 @@ from dataclasses import fields
 import torch
 
 from hsl.backbones import Speed
+from hsl.bundled import BUNDLED
 from hsl.errors import HslError
 from hsl.options.arguments import given
 from hsl.process import INJECTIONS
@@ -52,7 +53,7 @@ def _images(group: argparse.ArgumentParser) -> None:
     add = group.add_argument
     add("images", nargs="*", help="image files and folders")
     add("--seeds", help="sample images instead: 5, 0-7 or 1,4,9")
-    add("--backbone", default="toyfaces", help="name, folder, file or Hub id")
+    add("--backbone", default=BUNDLED.backbone, help="name, folder, file or Hub id")
     add("--steps", type=int, default=40, metavar="N",
         help="of the reverse process, n_test (default: 40); a direction trained in n_train steps "
         "is put in by strength * n_train / n_test, which is printed")  # fmt: skip
@@ -98,10 +99,11 @@ def _how(group: argparse._ArgumentGroup) -> None:
         help="read t_edit and t_boost off the perceptual curves of the backbone: the folder of "
         "python -m hsl.study profile, a table of Asyrp's, or what several begin with")  # fmt: skip
     add("--edit-threshold", type=float, metavar="D",
-        help="times the cosine: the distance of P_t at t_edit (default: 0.33; toyfaces: its "
-        "guide's own)")  # fmt: skip
+        help="times the cosine: the distance of P_t at t_edit (default: 0.33; "
+        f"{BUNDLED.domain}: its guide's own)")  # fmt: skip
     add("--boost-threshold", type=float, metavar="D",
-        help="the distance of x_t at t_boost (default: 1.2; toyfaces: its guide's)")  # fmt: skip
+        help="the distance of x_t at t_boost "
+        f"(default: 1.2; {BUNDLED.domain}: its guide's)")  # fmt: skip
     add("--cosine", type=float, metavar="C",
         help="of the edit's texts (default: the largest of the directions' files)")  # fmt: skip
     add("--injection", choices=INJECTIONS, help="into P_t, into both, in place of h, or turning it")

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from hsl.assets import asset
 from hsl.backbones import Backbone, Speed, devices, load
+from hsl.bundled import BUNDLED
 from hsl.directions import Direction
 from hsl.errors import HslError
 
@@ -24,7 +25,7 @@ class Part(NamedTuple):
 def shipped(kind: str = "directions") -> list[str]:
     """Names of what is shipped for the bundled backbone: ``directions`` (implicit functions) or
     ``boundaries``."""
-    return sorted(path.stem for path in asset(f"toyfaces/{kind}").glob("*.safetensors"))
+    return sorted(path.stem for path in asset(f"{BUNDLED.folder}/{kind}").glob("*.safetensors"))
 
 
 def find_direction(name: str, kind: str = "directions") -> Direction:
@@ -38,7 +39,7 @@ def find_direction(name: str, kind: str = "directions") -> Direction:
     if name not in shipped(kind):
         known = ", ".join(shipped(kind))
         raise HslError(f"no direction {name!r}: give a .safetensors or .pth file or {known}")
-    return Direction.load(asset(f"toyfaces/{kind}/{name}.safetensors"))
+    return Direction.load(asset(f"{BUNDLED.folder}/{kind}/{name}.safetensors"))
 
 
 def part(text: str, kind: str, kept: Sequence[Direction] = ()) -> Part:

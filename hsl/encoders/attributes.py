@@ -15,8 +15,8 @@ class AttributeClassifier(nn.Module):
     """Independent binary attributes of a face.
 
     ``names``: the attribute of each output; ``role``: guide or judge; ``domain`` and ``size``: the
-    images that it is for (`hsl.encoders.roles`). Trained by
-    ``experiments/toyfaces/train_attributes.py``.
+    images that it is for (`hsl.encoders.roles`). Cards of the bundled
+    ones name the script that trained them.
     """
 
     domain: str | None = None
@@ -39,8 +39,8 @@ class AttributeClassifier(nn.Module):
 
     @classmethod
     def load(cls, name: str, resize: bool = False) -> Self:
-        """A frozen classifier in eval mode: ``toyfaces/guide``, ``toyfaces/judge`` or the path of
-        a ``.safetensors`` file. ``resize``: take images of other sizes than its own, resized.
+        """A frozen classifier in eval mode: a bundled one (`hsl.bundled`) or the path of a
+        ``.safetensors`` file. ``resize``: take images of other sizes than its own, resized.
 
         Raises:
             HslError: nothing of that name, or a damaged file.

@@ -1,4 +1,4 @@
-"""CLIP: ToyFaces' own small ones, and any that open_clip can load."""
+"""CLIP: small ones of a few words, and any that open_clip can load."""
 
 import logging
 from collections.abc import Callable
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2.functional import InterpolationMode, center_crop, normalize, resize
 
+from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
 from hsl.encoders.tokens import WordTokenizer
 from hsl.encoders.tower import Tower
@@ -29,7 +30,7 @@ class Clip(nn.Module):
         tokenize: texts -> token numbers.
         role: guide or judge.
         preprocess: open_clip's ``size``, ``mean``, ``std`` and ``interpolation``; None for a
-            ToyFaces CLIP, which takes images as they are.
+            small CLIP, which takes images as they are.
         antialias: whether shrinking an image smooths it first (the papers' torchvision did not).
     """
 
@@ -66,7 +67,7 @@ class Clip(nn.Module):
         """Features ``[N, D]``, not normalised.
 
         Raises:
-            HslError: a ToyFaces CLIP does not know a word, or a text is too long for it.
+            HslError: a small CLIP does not know a word, or a text is too long for it.
         """
         device = next(self.model.parameters()).device
         tokens = self.tokenize(texts).to(device)
@@ -93,12 +94,12 @@ class Clip(nn.Module):
         """A frozen CLIP in eval mode.
 
         Args:
-            name: ``toyfaces/guide``, ``toyfaces/judge``, the path of such a ``.safetensors`` file,
-                or ``ARCHITECTURE/WEIGHTS`` of open_clip, where WEIGHTS is a tag or a local file:
+            name: a bundled small one (`hsl.bundled`), the path of such a ``.safetensors`` file, or
+                ``ARCHITECTURE/WEIGHTS`` of open_clip, where WEIGHTS is a tag or a local file:
                 ``ViT-B-16-quickgelu/openai`` (OpenAI's weights are QuickGELU).
-            role: of an open_clip model; a ToyFaces CLIP has its own.
+            role: of an open_clip model; a small CLIP has its own.
             antialias: see the class.
-            resize: let a ToyFaces CLIP take images of other sizes than its own, resized.
+            resize: let a small CLIP take images of other sizes than its own, resized.
 
         Raises:
             HslError: an unknown name, a damaged file, or no network to download from.
@@ -106,9 +107,9 @@ class Clip(nn.Module):
         architecture, _, weights = name.partition("/")
         if weights and architecture in open_clip.list_models():
             return cls._open_clip(architecture, weights, role, antialias)
-        if not name.endswith(".safetensors") and architecture != "toyfaces":
+        if not name.endswith(".safetensors") and architecture != BUNDLED.folder:
             raise HslError(
-                f"{name}: unknown CLIP; give toyfaces/guide, toyfaces/judge, a .safetensors file "
+                f"{name}: unknown CLIP; give {BUNDLED.guide}, {BUNDLED.judge}, a .safetensors file "
                 "or ARCHITECTURE/WEIGHTS of open_clip, such as ViT-B-16-quickgelu/openai"
             )
         path = locate(name, KIND)
@@ -152,7 +153,7 @@ class Clip(nn.Module):
 def small(
     words: tuple[str, ...], width: int, text: dict[str, int]
 ) -> tuple[open_clip.CLIP, WordTokenizer]:
-    """An untrained ToyFaces CLIP with its tokenizer: open_clip's ``CLIP`` whose image tower is
+    """An untrained small CLIP with its tokenizer: open_clip's ``CLIP`` whose image tower is
     convolutional (at 32 pixels ViTs and open_clip's ResNets did worse).
 
     Args:

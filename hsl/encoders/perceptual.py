@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
+from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
 from hsl.encoders.weights import freeze, locate, made, read, suits
@@ -33,7 +34,7 @@ PAPER = Thresholds(0.33, 1.2)
 class PerceptualDistance(nn.Module):
     """Distance between two images as a network sees them.
 
-    The scale of ``toyfaces/judge``: 0.02 is noise of 0.1; 0.04 a smile; 0.1 a shift by one pixel,
+    The scale of the bundled judge: 0.02 is noise of 0.1; 0.04 a smile; 0.1 a shift by one pixel,
     or eyeglasses; 0.25 a hat, or noise of 0.4; 0.5 another hair colour; 1 the mean of two unrelated
     faces. Its model card has more.
 
@@ -67,11 +68,11 @@ class PerceptualDistance(nn.Module):
         """A frozen distance in eval mode.
 
         Args:
-            name: ``toyfaces/guide`` or ``toyfaces/judge`` (which need no download), the path of a
+            name: that of the bundled guide or judge (which need no download), the path of a
                 ``.safetensors`` file, or ``lpips/alex``, ``lpips/vgg``, ``lpips/squeeze`` of the
                 ``lpips`` package.
             role: of one of that package, which so is not used for both; the others have their own.
-            resize: let ToyFaces' take images of other sizes than theirs, resized.
+            resize: let one that is for images of one size alone take others, resized.
 
         Raises:
             HslError: nothing of that name, a damaged file, or no network to download from.
@@ -143,6 +144,6 @@ def _lpips(net: str) -> nn.Module:
     except (OSError, RuntimeError) as error:
         raise HslError(
             f"lpips/{net}: the weights of its network could not be downloaded; run once with "
-            "network, or use toyfaces/guide or toyfaces/judge"
+            f"network, or use {BUNDLED.guide} or {BUNDLED.judge}"
         ) from error
     return distance.eval().requires_grad_(False)

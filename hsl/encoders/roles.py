@@ -19,7 +19,7 @@ Role = Literal["guide", "judge"]
 class HasRole(Protocol):
     """A frozen network with a role.
 
-    It may also say what images it is for: ``domain``, what they are of (``toyfaces``: drawn faces),
+    It may also say what images it is for: ``domain``, what they are of (such as drawn faces),
     and ``size``, their height and width in pixels. Where one is missing or None, any will do.
     """
 

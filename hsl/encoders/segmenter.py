@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
 
+from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
 from hsl.encoders.weights import freeze, locate, made, read, suits
@@ -17,7 +18,7 @@ class Segmenter(nn.Module):
     """A small U-Net with three levels. A judge: it measures and enters no loss.
 
     ``regions``: the name of each class; ``domain`` and ``size``: the images that it is for
-    (`hsl.encoders.roles`). Trained by ``experiments/toyfaces/train_segmenter.py``.
+    (`hsl.encoders.roles`). The bundled one's card names the script that trained it.
 
     Args:
         regions: names of the classes.
@@ -52,8 +53,8 @@ class Segmenter(nn.Module):
         return logits
 
     @classmethod
-    def load(cls, name: str = "toyfaces", resize: bool = False) -> Self:
-        """A frozen segmenter in eval mode: ``toyfaces``, or the path of a ``.safetensors`` file.
+    def load(cls, name: str = BUNDLED.segmenter, resize: bool = False) -> Self:
+        """A frozen segmenter in eval mode: the bundled one, or the path of a ``.safetensors`` file.
         ``resize``: take images of other sizes than its own, resized on the way in and out.
 
         Raises:

@@ -45,8 +45,7 @@ class WordTokenizer:
             for word in re.findall(r"[a-z]+|[^\sa-z]", text.lower().rstrip(" .")):
                 if word not in self._tokens:
                     raise HslError(
-                        f"{word!r} is not a word of ToyFaces' CLIP; print its words with python "
-                        '-c "from hsl.data.toyfaces.captions import vocabulary as v; print(*v())"'
+                        f"{word!r} is not a word of this CLIP's vocabulary: {' '.join(self.words)}"
                     )
                 tokens += self._tokens[word]
             tokens.append(self._end)

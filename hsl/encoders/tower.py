@@ -1,4 +1,4 @@
-"""The convolutional image tower of the ToyFaces networks."""
+"""The convolutional image tower of the small networks."""
 
 from torch import Tensor, nn
 from torch.nn.functional import interpolate
@@ -51,9 +51,9 @@ def to_size(images: Tensor, resize: bool) -> Tensor:
     if (height, width) == (SIZE, SIZE):
         return images
     if not resize:
-        raise HslError(f"ToyFaces' networks are for drawn faces of {SIZE} pixels, and these images "
-                       f"have {height} x {width}: take another network, or, for drawn faces of "
-                       "another size, load it with resize")  # fmt: skip
+        raise HslError(f"this network is for images of {SIZE} pixels, and these have {height} x "
+                       f"{width}: take another, or, for such images of another size, load it with "
+                       "resize")  # fmt: skip
     # the CPU has no antialiasing in bfloat16
     resized = interpolate(images.float(), (SIZE, SIZE), mode="bilinear", antialias=True)
     return resized.to(images)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from hsl.assets import asset
+from hsl.bundled import BUNDLED
 from hsl.errors import HslError
 from hsl.files import require_file
 from hsl.files.tensors import read_tensors, require_weights, write_tensors
@@ -39,8 +40,8 @@ _RULES: dict[str, Rule] = {
 
 def locate(name: str, kind: str) -> Path:
     """The file of ``name``: a path that ends in ``.safetensors``, or a shipped network, e.g.
-    ``toyfaces/guide`` of kind ``attributes`` is ``toyfaces/attributes_guide.safetensors`` and
-    ``toyfaces`` of kind ``segmenter`` is ``toyfaces/segmenter.safetensors``.
+    ``FOLDER/guide`` of kind ``attributes`` is ``FOLDER/attributes_guide.safetensors`` and
+    ``FOLDER`` of kind ``segmenter`` is ``FOLDER/segmenter.safetensors``, in ``hsl/assets``.
 
     Raises:
         HslError: there is no such file.
@@ -49,7 +50,7 @@ def locate(name: str, kind: str) -> Path:
         return require_file(name, "the .safetensors file of a network")
     world, _, role = name.partition("/")
     if not (_PLAIN.fullmatch(world) and (not role or _PLAIN.fullmatch(role))):
-        raise HslError(f"{name}: no name of a shipped network; give one, such as toyfaces/judge, "
+        raise HslError(f"{name}: no name of a shipped network; give one, such as {BUNDLED.guide}, "
                        "or a .safetensors file")  # fmt: skip
     return asset(f"{world}/{kind}{'_' if role else ''}{role}.safetensors")
 
@@ -103,8 +104,8 @@ def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
 
 def suits(config: dict[str, Any]) -> tuple[str | None, int | None]:
     """What images a network is for: their domain, and their size in pixels. Files of the time
-    before they said so are all of ToyFaces' 32-pixel networks."""
-    return config.get("domain", "toyfaces"), config.get("size", 32)
+    before they said so are all of the bundled networks' sort."""
+    return config.get("domain", BUNDLED.domain), config.get("size", BUNDLED.size)
 
 
 def write(path: Path, network: nn.Module, config: dict[str, Any]) -> None:

@@ -15,8 +15,8 @@ from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from hsl.data.texts import source_and_target
-from hsl.data.toyfaces.captions import TEMPLATES
+from hsl.bundled import BUNDLED
+from hsl.data.texts import bundled_templates, sources_and_targets
 from hsl.directions import Direction, ImplicitFunction, Shift
 from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint, require_guide
@@ -36,7 +36,7 @@ _TRIED = 1000
 
 
 def adam(parameters: object) -> Optimizer:
-    """Adam at 6e-4: found on ToyFaces' validation faces. The paper's is SGD at 0.5."""
+    """Adam at 6e-4: found on bundled validation faces. The paper's is SGD at 0.5."""
     return torch.optim.Adam(parameters, lr=6e-4)  # type: ignore[arg-type]
 
 
@@ -46,10 +46,8 @@ def decay(optimizer: Optimizer, epochs: int = 7) -> torch.optim.lr_scheduler.LRS
     return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=epochs)
 
 
-def _texts(
-    attribute: str | list[str], source: str | list[str] | None, target: str | list[str] | None
-) -> dict[str, tuple[str, str]]:
-    """Source and target by attribute, those that are not given from the tables."""
+def _names(attribute: str | list[str]) -> list[str]:
+    """One or several attributes, by names that directions can have."""
     names = [attribute] if isinstance(attribute, str) else list(attribute)
     if not names or len(set(names)) < len(names):
         raise HslError(f"attribute: want one or several different names, not {names}")
@@ -57,16 +55,7 @@ def _texts(
         if not re.fullmatch(r"[\w-]+", name) or hasattr(nn.ModuleDict, name):
             raise HslError(f"attribute {name!r}: want a name of letters, digits, - and _ "
                            "that PyTorch's modules have not taken")  # fmt: skip
-    pairs = []
-    for what, which, given in (("source", 0, source), ("target", 1, target)):
-        if given is None:
-            texts = [source_and_target(name)[which] for name in names]
-        else:
-            texts = [given] if isinstance(given, str) else list(given)
-        if len(texts) != len(names):
-            raise HslError(f"{what}: {len(texts)} texts for {len(names)} attributes")
-        pairs.append(texts)
-    return dict(zip(names, zip(*pairs, strict=True), strict=True))
+    return names
 
 
 @contextmanager
@@ -89,7 +78,7 @@ def _saying(option: str) -> Iterator[None]:
 def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
     """Templates by name, or as they are."""
     if templates is None:
-        return TEMPLATES
+        return bundled_templates()
     if templates == "imagenet":
         return [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     return templates
@@ -105,13 +94,13 @@ class Asyrp(Method):
     trajectory's P_t (facts in the paper's eq. 6 and appendix; the cosine as released).
 
     Args:
-        attribute: the name of the direction, or names; and of the texts used by default: ToyFaces'
-            (with ``Not_`` before it what takes it away) or, by its name in Asyrp's released code,
-            one of hsl/assets/texts.yaml.
+        attribute: the name of the direction, or names; and of the texts used by default: the
+            bundled ones (with ``Not_`` before it what takes it away) or, by its name in Asyrp's
+            released code, one of hsl/assets/texts.yaml.
         source: text of what is there, one for each attribute; None: the attribute's.
         target: text of what is wanted; the same.
         templates: sentences with one ``{}``; ``imagenet``: the 80 that CLIP was published with;
-            None: ToyFaces'.
+            None: the bundled ones.
         clip: a guide for `Clip.load`.
         antialias: of its resizing; the released code had none.
         clip_weight: of the directional loss.
@@ -134,8 +123,8 @@ class Asyrp(Method):
         as_released: a batch's images are compared with the last one's source, and shrunk without
             antialiasing; see `DirectionalClipLoss`. The rest of the released training has options
             of its own: ``refine`` 0, ``zero_init`` false, ``t_start`` none, and the optimiser.
-        t_start: None edits from T, as the paper does; ToyFaces' default leaves to the backbone
-            what is decided before the parts of a face are.
+        t_start: None edits from T, as the paper does; the default leaves to the bundled
+            backbone what is decided before the parts of a face are.
         options: those of every method: see `Method`.
 
     Raises:
@@ -150,7 +139,7 @@ class Asyrp(Method):
         source: str | list[str] | None = None,
         target: str | list[str] | None = None,
         templates: Sequence[str] | Literal["imagenet"] | None = None,
-        clip: str = "toyfaces/guide",
+        clip: str = BUNDLED.guide,
         antialias: bool = True,
         clip_weight: float = 0.8,
         l1_weight: float = 10.0,
@@ -176,7 +165,7 @@ class Asyrp(Method):
         )
         super().__init__(t_start=t_start, **options)
         self.automatic_optimization = False
-        self._texts = _texts(attribute, source, target)
+        self._texts = sources_and_targets(_names(attribute), source, target)
         self.clip_name = clip
         antialias = antialias and not as_released
         self.clip = Clip.load(clip, antialias=antialias, resize=True)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hsl.backbones import PLAIN, Backbone, Speed, Tap, load
+from hsl.bundled import BUNDLED
 from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
@@ -64,7 +65,7 @@ class Method(L.LightningModule):
             many steps, or another number out of range.
     """
 
-    #: Faces of each split of ToyFaces that the command line takes, unless told how many.
+    #: Images of each split that are drawn for this method, unless the data are told how many.
     faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
 
     def __init_subclass__(cls, **named: Any) -> None:
@@ -75,7 +76,7 @@ class Method(L.LightningModule):
 
     def __init__(
         self,
-        backbone: str | Backbone = "toyfaces",
+        backbone: str | Backbone = BUNDLED.backbone,
         *,
         steps: int = 40,
         t_edit: int | None = None,

@@ -15,7 +15,8 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from hsl import ranks
-from hsl.data.toyfaces.captions import TEMPLATES, TEXTS
+from hsl.bundled import BUNDLED
+from hsl.data.texts import bundled_templates, texts_of
 from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint
@@ -44,7 +45,7 @@ class Linear(Method):
         texts: name -> (source, target) texts; an image counts as having the attribute if it is
             among the ``certain`` share that is closest to the target, rather than the source, in
             CLIP, as not having it if among the share that is furthest, and else as unlabelled.
-            ``toyfaces``: the bundled texts of ``attributes``.
+            Or a data set of `hsl.data.texts`: its texts of ``attributes``.
         certain: see ``texts``; in (0, 0.5].
         clip: for ``texts``.
         timesteps: where hyperplanes are fitted, rounded to steps of the inversion; None: ten,
@@ -73,9 +74,9 @@ class Linear(Method):
         solver: Solver | None = None,
         *,
         attributes: list[str] | None = None,
-        texts: dict[str, tuple[str, str]] | Literal["toyfaces"] | None = None,
+        texts: dict[str, tuple[str, str]] | str | None = None,
         certain: float = 0.3,
-        clip: str = "toyfaces/guide",
+        clip: str = BUNDLED.guide,
         timesteps: list[int] | None = None,
         t: int | None = None,
         spaces: list[Space] | None = None,
@@ -108,7 +109,7 @@ class Linear(Method):
         if not self.spaces or not set(self.spaces) <= set(SPACES):
             raise HslError(f"spaces {self.spaces}: want x, h or both")
         self.unit, self.wanted = unit, attributes
-        self.texts = _texts(texts, attributes)
+        self.texts = texts_of(texts, attributes)
         self.certain = certain
         if self.texts and not 0 < certain <= 0.5:
             raise HslError(f"certain={certain}: want a share in (0, 0.5]")
@@ -117,7 +118,7 @@ class Linear(Method):
         if guide is not None:
             self.guides[fingerprint(guide)] = f"{clip} labelled the images"
         self.readers = {
-            name: DirectionalClipLoss(guide, *pair, TEMPLATES)
+            name: DirectionalClipLoss(guide, *pair, bundled_templates())
             for name, pair in self.texts.items()
             if guide is not None
         }
@@ -440,22 +441,3 @@ class Linear(Method):
         }
         about.pop("steps")  # one step, whatever their number
         return about
-
-
-def _texts(
-    texts: dict[str, tuple[str, str]] | Literal["toyfaces"] | None, attributes: list[str] | None
-) -> dict[str, tuple[str, str]]:
-    """Texts by attribute; none without ``texts``.
-
-    Raises:
-        HslError: the bundled texts do not know an attribute.
-    """
-    if texts is None:
-        return {}
-    if texts != "toyfaces":
-        return {name: (pair[0], pair[1]) for name, pair in texts.items()}
-    names = list(TEXTS) if attributes is None else attributes
-    unknown = [name for name in names if name not in TEXTS]
-    if unknown:
-        raise HslError(f"no texts for {', '.join(unknown)}: give source and target")
-    return {name: TEXTS[name] for name in names}

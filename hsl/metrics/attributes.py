@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hsl.confidence import largest
-from hsl.data.toyfaces.factors import ATTRIBUTES, excluded_by
+from hsl.data.domains import excluded_by
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
 from hsl.metrics.base import PerSample, check_images, held, on_device
@@ -37,8 +37,8 @@ class AttributeChange(PerSample):
         target: the attribute that the edit is to bring about.
         value: 1 to bring the target about, 0 to take it away; ``target_*`` and ``effect`` are
             then about its absence.
-        excluded: attributes that cannot be compared, shown apart. Default: what ToyFaces'
-            `excluded_by` says, if all of the judge's attributes are ToyFaces'; else none.
+        excluded: attributes that cannot be compared, shown apart. Default: what the
+            domain of the judge's attributes says (`hsl.data.domains.excluded_by`).
 
     Raises:
         HslError: a guide; a target or excluded attribute that the judge does not know; a value
@@ -57,8 +57,7 @@ class AttributeChange(PerSample):
         super().__init__(columns=2 * len(self.names), **kwargs)
         self._judge = held(judge, type(self).__name__)
         if excluded is None:
-            excluded = excluded_by(target) if set(self.names) <= set(ATTRIBUTES) else ()
-            excluded = set(excluded) & set(self.names)
+            excluded = excluded_by(target, self.names)
         for name in (target, *excluded):
             if name not in self.names:
                 known = ", ".join(self.names)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from hsl import commands
+from hsl.bundled import BUNDLED
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
 from hsl.options.arguments import given
@@ -37,7 +38,7 @@ flexibility of that interval, and the quality deficiency that boosting makes up 
 def main(arguments: list[str] | None = None) -> int:
     """Run a study; the exit status."""
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--backbone", default="toyfaces", help="name, folder, file or Hub id")
+    common.add_argument("--backbone", default=BUNDLED.backbone, help="name, folder, file or Hub id")
     common.add_argument("--config", action="append", help="a YAML file with a part data")
     common.add_argument("--images", type=int, default=96, help="the first of the training images")
     common.add_argument("--steps", type=int, default=40, help="of inversion and sampling")
@@ -84,7 +85,7 @@ def _latents_options(parser: argparse.ArgumentParser) -> None:
 
 
 def _profile_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--distance", default="toyfaces/guide", help="or lpips/alex, ..., a file")
+    parser.add_argument("--distance", default=BUNDLED.guide, help="or lpips/alex, ..., a file")
     parser.add_argument("--cosine", type=float, default=1.0, help="of the texts of the edit")
     parser.add_argument("--edit-threshold", type=float, help="of P_t (default: the distance's own)")
     parser.add_argument("--boost-threshold", type=float, help="of x_t")

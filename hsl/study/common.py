@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hsl.backbones import Backbone, devices, load
+from hsl.bundled import BUNDLED
 from hsl.data.items import DataModule, collate
 from hsl.data.options import data_module, paths_of
 from hsl.errors import HslError
@@ -28,7 +29,7 @@ def images_of(
 ) -> tuple[Batch, DataModule]:
     """The first training images, and their data module, where the files to be written may be."""
     if not options.config and not any(o == "--data" or o.startswith("--data=") for o in rest):
-        rest = ["--data=hsl.data.toyfaces.ToyFacesDataModule", *rest]
+        rest = [f"--data={BUNDLED.data}", *rest]
     data = data_module(options.config or [], rest)
     inputs = [*(options.config or []), *paths_of(data), options.backbone]
     inputs += filter(None, (getattr(options, name, None) for name in ("accuracy", "distance")))

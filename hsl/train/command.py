@@ -1,8 +1,8 @@
 """``python -m hsl.train``: LightningCLI over methods and data.
 
-Without any option ``python -m hsl.train fit`` trains Asyrp for Smiling on ToyFaces, edits
-held-out faces, measures them by the judges, and writes a run folder, whose path is the last line
-printed. A run that was killed is taken up by the same command with ``--resume``.
+Without any option ``python -m hsl.train fit`` trains Asyrp for Smiling on the bundled faces,
+edits held-out ones, measures them by the judges, and writes a run folder, whose path is the last
+line printed. A run that was killed is taken up by the same command with ``--resume``.
 """
 
 import logging
@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from hsl import commands
+from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
 from hsl.errors import HslError
 from hsl.methods.base import Method
@@ -39,7 +40,6 @@ _NOT_NEEDED = (
     ".*will run with no optimizer.*",
     ".*your dataloader is not resumable.*",
 )
-TOYFACES = "hsl.data.toyfaces.ToyFacesDataModule"
 
 
 class HslCLI(RunCLI):
@@ -85,7 +85,7 @@ class HslCLI(RunCLI):
         parser.set_defaults(
             {
                 "model": {"class_path": "hsl.methods.asyrp.Asyrp"},
-                "data": {"class_path": TOYFACES},
+                "data": {"class_path": BUNDLED.data},
                 "trainer.max_epochs": 7,
                 "trainer.limit_val_batches": 0,
                 "trainer.num_sanity_val_steps": 0,

@@ -39,7 +39,7 @@ def test_bundled_networks_refuse_other_sizes_unless_told(size: int) -> None:
             if resize:
                 assert call(images).isfinite().all()
             else:
-                with pytest.raises(HslError, match=f"32 pixels, and these images have {size} x"):
+                with pytest.raises(HslError, match=f"32 pixels, and these have {size} x"):
                     call(images)
 
 
