@@ -12,7 +12,6 @@ from lightning.pytorch.utilities import rank_zero_warn
 from hsl.bundled import BUNDLED
 from hsl.callbacks.common import method_of, run_folder
 from hsl.data.texts import bundled_templates
-from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
@@ -192,8 +191,7 @@ class Evaluate(L.Callback):
         else:
             metrics["reconstruction"] = Reconstruction()
         data = getattr(trainer, "datamodule", None)
-        drawn = isinstance(data, ToyFacesDataModule) and target in data.names
-        if self.distance is not None and drawn:
+        if self.distance is not None and target in getattr(data, "counterfactuals", ()):
             metrics["counterfactual"] = CounterfactualError(self.distance)
         texts = method.texts_of(name)
         if self.clip is not None and texts is not None:

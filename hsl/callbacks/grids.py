@@ -1,13 +1,13 @@
 """Pictures: source, reconstruction, and edits from -1 to +1 times the chosen strength."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import lightning as L
 import torch
 from lightning.pytorch.loggers import WandbLogger
 
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
-from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.figures.grid import draw_grid
 from hsl.figures.pictures import save_figure
 from hsl.names import file_stem
@@ -21,7 +21,8 @@ class Grids(L.Callback):
     """Writes ``grid.png`` (``grid_<name>.png`` with several directions) when testing ends.
 
     Rows are held-out images; columns are source, reconstruction, the edit at each factor of its
-    chosen strength, and on ToyFaces the true counterfactual. The same picture goes to W&B.
+    chosen strength, and the true counterfactual where the data know it. The same picture goes to
+    W&B.
 
     Args:
         images: how many rows.
@@ -64,9 +65,9 @@ class Grids(L.Callback):
             columns = [faces.image, method.edit_images(faces.image, faces.index)]
             columns += list(torch.cat(swept, dim=1))
             titles = ["source", "reconstruction", *(f"{factor:+g}" for factor in self.factors)]
-            data = getattr(trainer, "datamodule", None)
+            data: Any = getattr(trainer, "datamodule", None)
             attribute, value = attribute_and_value(name)
-            if isinstance(data, ToyFacesDataModule) and attribute in data.names:
+            if attribute in getattr(data, "counterfactuals", ()):
                 truth = data.counterfactual(faces.index, "test", **{attribute: value})
                 columns.append(truth.to(method.device))
                 titles.append("truth")

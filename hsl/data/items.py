@@ -119,6 +119,8 @@ class DataModule(LightningDataModule):
     usual_size: ClassVar[int] = 256
     #: How many images of each split are asked for; None: all.
     counts: Mapping[Split, int | None]
+    #: The labels whose `counterfactual` is known.
+    counterfactuals: tuple[str, ...] = ()
 
     def __init__(
         self, batch_size: int = 1, num_workers: int = 0, seed: int = 0, size: int | None = None
@@ -150,8 +152,31 @@ class DataModule(LightningDataModule):
     def forget(self) -> None:
         """Drop images that were made in another size."""
 
+    @classmethod
+    def options_for(cls, images: Mapping[str, int], attribute: str | None) -> dict[str, Any]:
+        """Values of options that were left out (None), for a method that asks for so many
+        ``images`` of each split, and that edits ``attribute`` alone (None: not one alone). Here
+        none: images that are there already are taken as they are."""
+        return {}
+
+    def follow(self, options: Mapping[str, Any]) -> None:
+        """Take up what `options_for` says where no option was given. A data module with such
+        options has to."""
+
+    def counterfactual(
+        self, indices: Tensor | Sequence[int], split: str, **attributes: int
+    ) -> Tensor:
+        """The truth that an edit aims at: the images ``indices`` (``batch.index``) of a split with
+        ``attributes`` (some of `counterfactuals`) set to 0 or 1 and all else as it was,
+        ``[B, 3, S, S]`` in [-1, 1].
+
+        Raises:
+            HslError: it is not known.
+        """
+        raise HslError(f"{type(self).__name__}: knows no image's counterfactual")
+
     def prepare_data(self) -> None:
-        """Suit the backbone of the model that the trainer has."""
+        """Suit the model that the trainer has, a method of hsl's."""
         self._suit_the_model()
 
     def setup(self, stage: str) -> None:
@@ -159,9 +184,13 @@ class DataModule(LightningDataModule):
         self._suit_the_model()
 
     def _suit_the_model(self) -> None:
-        backbone = getattr(getattr(self.trainer, "lightning_module", None), "backbone", None)
-        if backbone is not None:
-            self.suit(int(backbone.image_size))
+        model = getattr(self.trainer, "lightning_module", None)
+        if (backbone := getattr(model, "backbone", None)) is None:
+            return
+        self.suit(int(backbone.image_size))
+        self.follow(
+            self.options_for(getattr(model, "faces", {}), getattr(model, "attribute", None))
+        )
 
     def dataset(self, split: Split) -> ImageSet:
         """The images of a split."""

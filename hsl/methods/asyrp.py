@@ -165,6 +165,7 @@ class Asyrp(Method):
         )
         super().__init__(t_start=t_start, **options)
         self.automatic_optimization = False
+        self.attribute = attribute if isinstance(attribute, str) else None
         self._texts = sources_and_targets(_names(attribute), source, target)
         self.clip_name = clip
         antialias = antialias and not as_released

@@ -67,6 +67,10 @@ class Method(L.LightningModule):
 
     #: Images of each split that are drawn for this method, unless the data are told how many.
     faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
+    #: What is edited, if one attribute alone was asked for by its name: data that are drawn are
+    #: validated and tested on images that lack it. (Of several, those are found where they are
+    #: measured.)
+    attribute: str | None = None
 
     def __init_subclass__(cls, **named: Any) -> None:
         """Let the command line find the defaults of ``**options: Unpack[...]``: jsonargparse takes

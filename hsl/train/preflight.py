@@ -8,16 +8,13 @@ from typing import Any, get_args, get_type_hints
 from lightning import LightningDataModule
 
 from hsl.data.items import DataModule
-from hsl.data.toyfaces import ATTRIBUTES
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
 from hsl.methods.base import Method
 from hsl.methods.linear import Linear
 from hsl.options import checks
 from hsl.schema import Rule, optional
-from hsl.types import attribute_and_value
 
-_TOYFACES = "ToyFacesDataModule"
 #: As Lightning's: -1 is for no end by this one.
 _endless = Rule(
     "a whole number, 1 or more, or -1", lambda v: v == -1 or checks.at_least_one.fits(v)
@@ -32,26 +29,21 @@ _LIMITS = {
 
 
 def complete(config: Any, verb: str) -> None:
-    """Fill in what depends on other options. On ToyFaces, take as many faces as the method asks
-    for, and validate and test on those that lack the attribute to be edited; with several, those
-    are found where it is measured."""
+    """Fill in what depends on other options, also what a data module takes for the method (which
+    it would do by itself, `DataModule.follow`), so that the run's ``config.yaml`` says it."""
     if config.get("weights_only", True) is None:
         config.weights_only = True
     if verb == "validate" and config.trainer.limit_val_batches == 0:
         config.trainer.limit_val_batches = 1.0  # 0 is for fit, where callbacks look after it
-    if not config.data.class_path.endswith(_TOYFACES):
+    data, method = locate(config.data.class_path), locate(config.model.class_path)
+    if not (inspect.isclass(data) and issubclass(data, DataModule)):
         return
+    images = method.faces if inspect.isclass(method) and issubclass(method, Method) else {}
     attribute = config.model.get("init_args", {}).get("attribute")
-    if isinstance(attribute, str) and config.data.init_args.where is None:
-        target, value = attribute_and_value(attribute)
-        if target in ATTRIBUTES:  # a name of the user's own, with texts, says no label
-            lacking = {target: 1 - value}
-            config.data.init_args.where = {"validation": lacking, "test": lacking}
-    method = locate(config.model.class_path)
-    if isinstance(method, type) and issubclass(method, Method):
-        for split, n in method.faces.items():
-            if config.data.init_args[split] is None:
-                config.data.init_args[split] = n
+    wanted = data.options_for(images, attribute if isinstance(attribute, str) else None)
+    for name, value in wanted.items():
+        if config.data.init_args.get(name, value) is None:
+            config.data.init_args[name] = value
 
 
 def check(config: Any, verb: str) -> None:

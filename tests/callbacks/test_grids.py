@@ -1,15 +1,19 @@
 """A grid of pictures is written when testing ends."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from hsl.callbacks import Grids
 from hsl.callbacks.grids import draw_grid
+from hsl.data.folder import ImagesDataModule
 from hsl.directions import ImplicitFunction
+from hsl.errors import HslError
 from runs import asyrp, faces, saved_backbone, trainer
 
 
@@ -39,6 +43,40 @@ def test_several_directions(folder: str, tmp_path: Path) -> None:
     assert names == ["grid_Smiling.png", "grid_Zebra.png"]
     with_truth, without = (Image.open(tmp_path / name).width for name in names)
     assert with_truth > without  # no true counterfactual of a zebra
+
+
+class Known(ImagesDataModule):
+    """Files whose truth is known: a smile is a white image."""
+
+    counterfactuals = ("Smiling",)
+
+    def counterfactual(self, indices: Any, split: str, **attributes: int) -> Tensor:
+        assert split == "test" and attributes == {"Smiling": 1}
+        return torch.ones(len(indices), 3, self.size, self.size)
+
+
+def test_any_data_may_know_the_truth(folder: str, tmp_path: Path, monkeypatch) -> None:
+    drawn: dict[str, Tensor] = {}
+
+    def draw(columns: list[Tensor], titles: list[str], title: str) -> object:
+        drawn.update(zip(titles, columns, strict=True))
+        return draw_grid(columns, titles, title)
+
+    monkeypatch.setattr("hsl.callbacks.grids.draw_grid", draw)
+    (tmp_path / "images").mkdir()
+    for i in range(12):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / "images" / f"{i}.png")
+    data = {Known: True, ImagesDataModule: False}
+    for module, known in data.items():
+        drawn.clear()
+        images = module(str(tmp_path / "images"), num_workers=0, split="hash")
+        trainer(tmp_path, Grids(images=1, factors=(1.0,))).test(
+            asyrp(folder), images, verbose=False
+        )
+        assert ("truth" in drawn) is known
+        assert not known or bool((drawn["truth"] == 1).all())
+    with pytest.raises(HslError, match="ImagesDataModule: knows no image's counterfactual"):
+        images.counterfactual([0], "test", Smiling=1)
 
 
 def test_directions_by_any_name(folder: str, tmp_path: Path, monkeypatch) -> None:

@@ -10,8 +10,11 @@ import pytest
 import torch
 
 from hsl.callbacks import Intervals
-from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.data.folder import ImagesDataModule
+from hsl.data.toyfaces import ATTRIBUTES, ToyFacesDataModule
 from hsl.errors import HslError
+from hsl.methods.asyrp import Asyrp
+from hsl.methods.linear import Linear
 from hsl.train import command as train
 from runs import Place, asyrp, faces, saved_backbone, trainer
 from test_train import SMALL
@@ -150,6 +153,31 @@ def test_the_rate_falls_as_long_as_the_training_is(place: Place, tmp_path: Path)
     (group,) = method.optimizers().param_groups
     assert group["lr"] == pytest.approx(6e-5)  # a tenth
     assert isinstance(method.lr_schedulers(), torch.optim.lr_scheduler.LinearLR)
+
+
+def test_faces_suit_the_method_without_the_command_line(place: Place, tmp_path: Path) -> None:
+    """As many as it asks for where none were, and to validate and test on those that lack what it
+    edits; what was given stays; of several attributes, or of boundaries, all faces are taken."""
+    data = ToyFacesDataModule(train=2, validation=3, batch_size=2)
+    assert data.where == {} and len(data.faces("test")) == 64  # drawn before there is a method
+    trainer(tmp_path).fit(asyrp(place.backbone, attribute="Not_Young"), datamodule=data)
+    assert data.counts == {"train": 2, "validation": 3, "test": Asyrp.faces["test"]}
+    young = ATTRIBUTES.index("Young")
+    for split, n in (("validation", 3), ("test", 64)):
+        labels = data.faces(split).labels[:, young]
+        assert len(labels) == n and labels.min() == 1
+    assert set(data.where) == {"validation", "test"}
+    trainer(tmp_path).fit(asyrp(place.backbone, attribute=["Smiling"]), datamodule=data)
+    assert data.where == {} and data.faces("test").labels[:, young].min() == 0
+    given = faces(2)
+    trainer(tmp_path).fit(asyrp(place.backbone, attribute="Bald"), datamodule=given)
+    assert given.where == faces().where
+    data.follow(data.options_for(Linear.faces, None))
+    assert data.counts == {"train": 2, "validation": 3, "test": Linear.faces["test"]}
+
+
+def test_images_that_are_there_already_are_taken_as_they_are() -> None:
+    assert ImagesDataModule.options_for(Linear.faces, "Smiling") == {}
 
 
 def test_images_suit_the_backbone(place: Place, tmp_path: Path) -> None:

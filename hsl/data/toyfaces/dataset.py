@@ -1,11 +1,12 @@
 """ToyFaces as a data set, and as the data module that is hsl's default."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from hsl.data.items import DataModule, ImageSet, Item, Order, Split, check_split
+from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Order, Split, check_split
 from hsl.data.toyfaces.factors import (
     ATTRIBUTES,
     COLUMN,
@@ -18,9 +19,12 @@ from hsl.data.toyfaces.factors import (
 from hsl.data.toyfaces.renderer import render
 from hsl.errors import HslError
 from hsl.options.checks import count_or_none, require
+from hsl.types import attribute_and_value
 
 _RENDERED_AT_ONCE = 64  # keeps the renderer's working memory in the processor's cache
 _SEARCHED_AT_ONCE = 4096
+#: What is taken where neither the user nor a method says how many, and which.
+_USUAL: dict[str, Any] = {"train": 96, "validation": 64, "test": 64, "where": {}}
 _SEARCHED = 400_000  # the rarest face worth asking for; a search of this many takes one second
 
 
@@ -91,12 +95,13 @@ class ToyFacesDataModule(DataModule):
 
     Args:
         size: height and width in pixels; None: the backbone's or, without one, 32.
-        train, validation, test: number of faces; None: what the method of a command line asks for,
-            else 96, 64 and 64.
+        train, validation, test: number of faces; None: what the trainer's method asks for
+            (`hsl.methods.base.Method.faces`) or, without one, 96, 64 and 64.
         batch_size: faces in a batch.
         num_workers: worker processes of each loader.
         unseen: let the attributes that the bundled diffusion model never saw occur.
-        where: for each split, labels its faces must have: ``{"test": {"Smiling": 0}}``.
+        where: for each split, labels its faces must have: ``{"test": {"Smiling": 0}}``; None: with
+            a method that edits one attribute, validation and test faces lack it.
         seed: seed of the order of the training faces.
 
     Raises:
@@ -105,6 +110,7 @@ class ToyFacesDataModule(DataModule):
 
     #: The columns of ``Batch.labels``.
     names: tuple[str, ...] = ATTRIBUTES
+    counterfactuals = ATTRIBUTES
     domain = "toyfaces"
     order = Replayed
     usual_size = 32
@@ -122,16 +128,37 @@ class ToyFacesDataModule(DataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(batch_size, num_workers, seed, size)
-        self.unseen, self.where = unseen, where or {}
-        self.counts: dict[Split, int] = {
-            "train": 96 if train is None else train,
-            "validation": 64 if validation is None else validation,
-            "test": 64 if test is None else test,
-        }
+        self.unseen = unseen
+        self._asked: dict[str, Any] = {
+            "train": train, "validation": validation, "test": test, "where": where
+        }  # fmt: skip
+        self._faces: dict[str, ToyFaces] = {}
+        self.counts: dict[Split, int] = {}
+        self.where: dict[str, dict[str, int]] = {}
+        self.follow({})
         require("data", **{split: (n, count_or_none) for split, n in self.counts.items()})
         for split in self.where:
             check_split(split)
-        self._faces: dict[str, ToyFaces] = {}
+
+    @classmethod
+    def options_for(cls, images: Mapping[str, int], attribute: str | None) -> dict[str, Any]:
+        """As many faces as are asked for; those to validate and test on lack the attribute. (A name
+        of the user's own, with texts, says no label.)"""
+        options: dict[str, Any] = dict(images)
+        target, value = attribute_and_value(attribute or "")
+        if target in ATTRIBUTES:
+            lacking = {target: 1 - value}
+            options["where"] = {"validation": lacking, "test": lacking}
+        return options
+
+    def follow(self, options: Mapping[str, Any]) -> None:
+        """Take these where nothing else was asked for."""
+        asked = {name: value for name, value in self._asked.items() if value is not None}
+        taken = {**_USUAL, **options, **asked}
+        counts, where = {split: taken[split] for split in SPLITS}, dict(taken["where"])
+        if (counts, where) != (self.counts, self.where):
+            self.counts, self.where = counts, where
+            self.forget()
 
     def forget(self) -> None:
         """Draw all faces anew."""
