@@ -243,7 +243,9 @@ class Linear(Method):
 
     def blocks(self, samples: list[Sample], space: Space, t: int) -> Blocks:
         """The features of samples, in their order."""
-        return Blocks(self.store, [s.key for s in samples], f"{space}.{t}", self.device)
+        # the solvers take float64, which Metal lacks
+        device = torch.device("cpu") if self.device.type == "mps" else self.device
+        return Blocks(self.store, [s.key for s in samples], f"{space}.{t}", device)
 
     def labels(self, samples: list[Sample]) -> Tensor:
         """Labels ``[N, A]`` in {+1, -1, 0} of the directions' attributes; by text, those of the
@@ -259,22 +261,35 @@ class Linear(Method):
 
     @torch.no_grad()
     def fit_boundaries(self, samples: list[Sample]) -> None:
-        """Fill the directions from features in the store, one Gram matrix a space and timestep."""
+        """Fill the directions from features in the store, one Gram matrix a space and timestep; the
+        ranks share those out."""
         self._leave_out(self.labels(samples))
-        labels, names = self.labels(samples), list(self.directions)
+        labels = self.labels(samples)
         self.data_hash = key_of([sample.key for sample in samples], labels)
-        for space in self.spaces:
-            for row, t in enumerate(self.timesteps):
-                features = self.blocks(samples, space, t)
-                products = gram(features)
-                solution = self.solver(products, labels.to(products.device), names=names)
-                raw = combine(features, solution.coefficients)
-                for a, name in enumerate(names):
-                    self._fill(name, space, row, raw[a], solution, products, labels, a)
-                if self.leave_one_out:
-                    scores = self.solver.leave_one_out(products, labels.to(products), names=names)
-                    known = torch.where(scores.isnan(), 0, labels.to(scores))
-                    self.left_out[space, t] = figures(scores, known)
+        for parameter in self.directions.parameters():
+            parameter.data.zero_()  # what another rank fits is added to it
+        places = [(space, t) for space in self.spaces for t in self.timesteps]
+        left_out = ranks.shared(places, lambda place: self._fit_at(samples, labels, *place))
+        ranks.add_up(self.directions.parameters())
+        self.left_out = {place: found for place, found in left_out.items() if found is not None}
+
+    def _fit_at(
+        self, samples: list[Sample], labels: Tensor, space: Space, t: int
+    ) -> Figures | None:
+        """Fill the hyperplanes of all attributes in one space at one timestep; figures by leaving
+        one image out, where they are wanted."""
+        features, names = self.blocks(samples, space, t), list(self.directions)
+        products = gram(features)
+        solution = self.solver(products, labels.to(products.device), names=names)
+        raw = combine(features, solution.coefficients)
+        for a, name in enumerate(names):
+            row = self.timesteps.index(t)
+            self._fill(name, space, row, raw[a], solution, products, labels, a)
+        if not self.leave_one_out:
+            return None
+        scores = self.solver.leave_one_out(products, labels.to(products), names=names)
+        known = torch.where(scores.isnan(), 0, labels.to(scores))
+        return figures(scores, known)
 
     def _leave_out(self, labels: Tensor) -> None:
         """Drop attributes that no image, or every image, has, unless they were asked for."""
@@ -313,15 +328,16 @@ class Linear(Method):
         """Accuracy, balanced accuracy and AUC of the boundaries on other images, with intervals, by
         space and timestep."""
         labels = self.labels(samples)
-        found: dict[tuple[Space, int], Figures] = {}
-        for space in self.spaces:
-            for t in self.timesteps:
-                parts = []
-                for block in self.blocks(samples, space, t):
-                    distances = [b.distance(block, space, t) for b in self._boundaries()]
-                    parts.append(torch.stack(distances, dim=1).cpu())
-                found[space, t] = figures(torch.cat(parts).double(), labels)
-        return found
+
+        def measured(place: tuple[Space, int]) -> Figures:
+            parts = []
+            for block in self.blocks(samples, *place):
+                distances = [b.distance(block, *place) for b in self._boundaries()]
+                parts.append(torch.stack(distances, dim=1).cpu())
+            return figures(torch.cat(parts).double(), labels)
+
+        places = [(space, t) for space in self.spaces for t in self.timesteps]
+        return ranks.shared(places, measured)
 
     def _boundaries(self) -> Iterator[Boundary]:
         for boundary in self.directions.values():

@@ -11,6 +11,7 @@ from hsl.data.domains import excluded_by
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
 from hsl.metrics.base import PerSample, check_images, held, on_device
+from hsl.ranks import of_first
 
 
 class AttributeJudge(Protocol):
@@ -110,7 +111,7 @@ class AttributeChange(PerSample):
             columns = self._columns(self.others)
             means = changes[:, columns].mean(0)
             figures |= {"leakage_worst": means.max().item()}
-            figures |= {"leakage_worst_ci": largest(changes[:, columns], least=0)}
+            figures |= {"leakage_worst_ci": of_first(lambda: largest(changes[:, columns], 0))}
             figures |= {"leakage_worst_attribute": self.others[int(means.argmax())]}
         apart = self._columns(self.excluded)
         excluded = zip(self.excluded, changes[:, apart].mean(0).tolist(), strict=True)

@@ -14,6 +14,7 @@ from torchmetrics.utilities import dim_zero_cat
 from hsl.confidence import bca, of_share
 from hsl.encoders.roles import HasRole, require_judge
 from hsl.errors import HslError
+from hsl.ranks import of_first
 
 Statistics = Callable[[Tensor], Mapping[str, Tensor]]
 _LARGEST_INDEX = 2**24  # the state is float32, which holds integers exactly up to here
@@ -107,7 +108,9 @@ class PerSample(Metric):
         figures: dict[str, Any] = {"images": len(values), "ci_over": "images"}
         columns = self.each(values)
         means = {name: column for name, column in columns.items() if column.dtype != torch.bool}
-        others = _with_bootstrap(values, lambda rows: self._others(rows, list(means)))
+        others = of_first(
+            lambda: _with_bootstrap(values, lambda rows: self._others(rows, list(means)))
+        )
         for name, column in columns.items():
             if name in others:
                 figures |= {name: others[name], f"{name}_ci": others[f"{name}_ci"]}
