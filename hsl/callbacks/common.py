@@ -1,8 +1,9 @@
 """What callbacks share: the method behind a trainer, its run folder, its data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import torch
@@ -10,6 +11,9 @@ import torch
 from hsl.errors import HslError
 from hsl.methods.base import Method
 from hsl.types import Batch, attribute_and_value
+
+#: Figures of a run that another one like it does not have.
+_COSTS = ("seconds", "peak_memory_mb")
 
 
 def method_of(module: L.LightningModule) -> Method:
@@ -29,6 +33,23 @@ def run_folder(trainer: L.Trainer) -> Path:
     folder = Path(trainer.default_root_dir)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def log_figures(
+    module: L.LightningModule, stage: str, results: Mapping[str, Mapping[str, Any]], several: bool
+) -> None:
+    """Log each direction's figures for callbacks, loggers and what the trainer returns:
+    ``test/effect``, or ``test/NAME/effect`` of ``several`` directions. What is no number, such as
+    an interval, and what the measuring cost is left out. All ranks must call this, with the same
+    figures."""
+    for name, figures in results.items():
+        prefix = f"{stage}/{name}/" if several else f"{stage}/"
+        numbers = {
+            prefix + key: float(value)
+            for key, value in figures.items()
+            if isinstance(value, int | float) and key not in _COSTS
+        }
+        module.log_dict(numbers, on_step=False, on_epoch=True, sync_dist=True, batch_size=1)
 
 
 def first_faces(

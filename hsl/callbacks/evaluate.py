@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.bundled import BUNDLED
-from hsl.callbacks.common import method_of, run_folder
+from hsl.callbacks.common import log_figures, method_of, run_folder
 from hsl.data.texts import bundled_templates
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
@@ -32,7 +32,8 @@ from hsl.types import Batch, attribute_and_value
 
 class Evaluate(L.Callback):
     """Judges every edit of ``trainer.test`` and writes ``summary.json``, and, image by image,
-    ``images.csv``. Images that have the attribute by their labels are left out.
+    ``images.csv``. Images that have the attribute by their labels are left out. The figures that
+    are numbers are logged as well: ``test/effect``, with several directions ``test/NAME/effect``.
 
     Where the data know the true counterfactual, the distance to it is measured; on other data what
     needs it is left out. What a judge is not for (by its file, such as images of another size) it
@@ -78,6 +79,7 @@ class Evaluate(L.Callback):
         if not self.templates or not all("{}" in template for template in self.templates):
             raise HslError("evaluate: templates: want one or several sentences, each with {}")
         self.metrics: dict[str, dict[str, PerSample]] = {}
+        self.results: dict[str, dict[str, Any]] = {}
         self.summary: dict[str, Any] = {}
 
     def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -128,19 +130,23 @@ class Evaluate(L.Callback):
                 else:
                     metric.update(images, edited, index)
 
-    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Write the summary and print a table."""
+    def on_test_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Compute the figures and log them, the same on all ranks."""
         method = method_of(pl_module)
-        results, rows = {}, []
+        self.results = {}
         for name in self.metrics:
             try:
-                results[name] = self._figures(method, name)
-                rows += self._rows(name)
+                self.results[name] = self._figures(method, name)
             except NothingMeasured:  # on every rank, as a metric is gathered from all
                 rank_zero_warn(f"{name}: no test image lacks it; nothing to measure")
-        if not results:
+        if not self.results:
             raise HslError("no image was measured: the test set is empty, or every image in it "
                            "has the attribute already")  # fmt: skip
+        log_figures(pl_module, "test", self.results, several=len(self.metrics) > 1)
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the summary and print a table."""
+        results, rows = self.results, [row for name in self.results for row in self._rows(name)]
         self.summary = next(iter(results.values())) if len(results) == 1 else results
         if trainer.is_global_zero:
             for name, figures in results.items():

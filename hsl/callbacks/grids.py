@@ -1,6 +1,7 @@
 """Pictures: source, reconstruction, and edits from -1 to +1 times the chosen strength."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning as L
@@ -10,11 +11,13 @@ from lightning.pytorch.loggers import WandbLogger
 from hsl.callbacks.common import first_faces, in_pieces, method_of, run_folder
 from hsl.figures.grid import draw_grid
 from hsl.figures.pictures import save_figure
+from hsl.methods.base import Method
 from hsl.names import file_stem
 from hsl.options import checks
 from hsl.options.checks import at_least_one, require
 from hsl.progress import track
-from hsl.types import attribute_and_value
+from hsl.ranks import shared
+from hsl.types import Batch, attribute_and_value
 
 
 class Grids(L.Callback):
@@ -48,31 +51,38 @@ class Grids(L.Callback):
         self.images, self.factors, self.batch = images, list(factors), batch
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw the grids on the first rank."""
+        """Draw the grids, which the ranks share out."""
         method = method_of(pl_module)
+        faces = first_faces(trainer, "test", self.images, method.device)
+        paths = shared(
+            list(method.directions), lambda name: self._draw(trainer, method, faces, name)
+        )
         if not trainer.is_global_zero:
             return
-        faces = first_faces(trainer, "test", self.images, method.device)
-        single = len(method.directions) == 1
-        for name in method.directions:
-            chosen = method.strengths.get(name, 1.0)
-            strengths = [factor * chosen for factor in self.factors]
-            pieces = list(in_pieces(len(faces.image), max(self.batch // len(strengths), 1)))
-            swept = [
-                method.sweep(faces.image[p], faces.index[p], name, strengths)
-                for p in track(pieces, f"grid of {name}", len(pieces))
-            ]
-            columns = [faces.image, method.edit_images(faces.image, faces.index)]
-            columns += list(torch.cat(swept, dim=1))
-            titles = ["source", "reconstruction", *(f"{factor:+g}" for factor in self.factors)]
-            data: Any = getattr(trainer, "datamodule", None)
-            attribute, value = attribute_and_value(name)
-            if attribute in getattr(data, "counterfactuals", ()):
-                truth = data.counterfactual(faces.index, "test", **{attribute: value})
-                columns.append(truth.to(method.device))
-                titles.append("truth")
-            path = run_folder(trainer) / ("grid.png" if single else f"grid_{file_stem(name)}.png")
-            save_figure(path, draw_grid(columns, titles, f"{name}, strength {chosen:g}"))
-            for logger in trainer.loggers:
-                if isinstance(logger, WandbLogger):
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                for name, path in paths.items():
                     logger.log_image(f"edits/{name}", [str(path)])
+
+    def _draw(self, trainer: L.Trainer, method: Method, faces: Batch, name: str) -> Path:
+        """Edit the images along direction ``name``, and draw its grid; its path."""
+        chosen = method.strengths.get(name, 1.0)
+        strengths = [factor * chosen for factor in self.factors]
+        pieces = list(in_pieces(len(faces.image), max(self.batch // len(strengths), 1)))
+        swept = [
+            method.sweep(faces.image[p], faces.index[p], name, strengths)
+            for p in track(pieces, f"grid of {name}", len(pieces))
+        ]
+        columns = [faces.image, method.edit_images(faces.image, faces.index)]
+        columns += list(torch.cat(swept, dim=1))
+        titles = ["source", "reconstruction", *(f"{factor:+g}" for factor in self.factors)]
+        data: Any = getattr(trainer, "datamodule", None)
+        attribute, value = attribute_and_value(name)
+        if attribute in getattr(data, "counterfactuals", ()):
+            truth = data.counterfactual(faces.index, "test", **{attribute: value})
+            columns.append(truth.to(method.device))
+            titles.append("truth")
+        single = len(method.directions) == 1
+        path = run_folder(trainer) / ("grid.png" if single else f"grid_{file_stem(name)}.png")
+        save_figure(path, draw_grid(columns, titles, f"{name}, strength {chosen:g}"))
+        return path

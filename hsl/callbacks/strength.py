@@ -26,7 +26,8 @@ class Strength(L.Callback):
     if none gets there, the one that gets furthest, the largest of several that get as far, and
     says so.
 
-    `Directions` saves what was chosen whatever the order of the two callbacks.
+    `Directions` saves what was chosen whatever the order of the two callbacks. Other callbacks and
+    loggers get it as ``strength/NAME``.
 
     Args:
         guide: name for `AttributeClassifier.load`; None takes the only one of ``strengths``, or
@@ -68,10 +69,22 @@ class Strength(L.Callback):
         self.images, self.batch = images, batch
         self.name, self.resize = guide, resize
 
-    @torch.no_grad()
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Try every strength; the ranks share the images, and all come to the same choice."""
+        """Choose, and give the choice to callbacks and loggers. (`LightningModule.log` is not
+        allowed when a training ends, as no epoch follows that would hand on what it gathers.)"""
         method = method_of(pl_module)
+        self._choose(trainer, method)
+        if not method.strengths:
+            return
+        figures = {f"strength/{name}": value for name, value in method.strengths.items()}
+        trainer.callback_metrics.update({k: torch.tensor(v) for k, v in figures.items()})
+        for logger in trainer.loggers:
+            logger.log_metrics(figures, step=trainer.fit_loop.total_batch_idx + 1)
+            logger.save()
+
+    @torch.no_grad()
+    def _choose(self, trainer: L.Trainer, method: Method) -> None:
+        """Try every strength; the ranks share the images, and all come to the same choice."""
         if self.guide is None:
             if len(self.strengths) == 1:
                 method.strengths = dict.fromkeys(method.directions, self.strengths[0])

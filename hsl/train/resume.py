@@ -80,7 +80,8 @@ def sweep(folder: Path) -> None:
 
 
 def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list[dict[str, str]]:
-    """The rows of a ``metrics.csv`` that were written before a checkpoint.
+    """The rows of a ``metrics.csv`` that were written before a checkpoint, and by no test: that
+    follows the last checkpoint, and is done again.
 
     Args:
         path: the file; it need not exist.
@@ -96,7 +97,8 @@ def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list
     for step, values in _rows(path):
         behind = -1 if steps is None else step - (steps - 1)
         due = bool(row) and behind == 0 and values.keys() - {"step"} == row.keys()
-        if behind <= 0 and not due:
+        tested = any(name.startswith("test/") for name in values)
+        if behind <= 0 and not due and not tested:
             kept.append(values)
     return kept
 

@@ -50,7 +50,9 @@ def chosen(folder: str, needed: list[float], monkeypatch, guide=None, name="Smil
 
     method.sweep = sweep
     alone = SimpleNamespace(broadcast=lambda choice: choice)
-    trainer = SimpleNamespace(datamodule=data, is_global_zero=True, strategy=alone)
+    trainer = SimpleNamespace(
+        datamodule=data, is_global_zero=True, strategy=alone, callback_metrics={}, loggers=[]
+    )
     settings = {"strengths": TRIED, "images": len(needed)} | arguments
     Strength(**settings).on_train_end(trainer, method)
     return method.strengths

@@ -436,6 +436,9 @@ def test_the_rows_before_a_checkpoint(tmp_path: Path) -> None:
     rows = resume.cut_metrics(path, 4, {"loss": 0.5, "epoch": 0})
     assert [row["step"] for row in rows] == ["0", "3"] and "loss" not in rows[1]
     assert len(resume.cut_metrics(path, None, {})) == 4
+    tested = tmp_path / "tested.csv"  # killed after its figures were logged, before it was complete
+    tested.write_text("epoch,loss,step,test/effect\n0,0.5,3,\n1,,4,0.9\n")
+    assert [row["step"] for row in resume.cut_metrics(tested, None, {})] == ["3"]
     resume.write_metrics(path, rows)
     assert path.read_text().splitlines() == ["epoch,lr,step", "0,1,0", "0,1,3"]
 
