@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Checkpoint
-from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from hsl.callbacks.common import method_of, run_folder
 from hsl.data.items import DataModule, Order
@@ -23,6 +22,7 @@ from hsl.options.checks import at_least_one, require
 from hsl.progress import track
 from hsl.ranks import everyones
 from hsl.schema import optional
+from hsl.train.inside_lightning import add_sums, due, sums
 from hsl.train.resume import LAST
 
 
@@ -84,10 +84,10 @@ class Checkpoints(Checkpoint):
         batch_idx: int,
     ) -> None:
         """Save, if it is time; the last batch of an epoch is left to the epoch's end."""
-        self._add_sums(trainer)
+        add_sums(trainer, self._sums)
         loop, every = trainer.fit_loop, self.every_n_batches
-        due = every is not None and (loop.total_batch_idx + 1) % every == 0
-        if due and not loop.epoch_loop.batch_progress.is_last_batch:
+        wanted = every is not None and (loop.total_batch_idx + 1) % every == 0
+        if wanted and not loop.epoch_loop.batch_progress.is_last_batch:
             self._save(trainer, within=True)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -107,50 +107,20 @@ class Checkpoints(Checkpoint):
     def _save(self, trainer: L.Trainer, within: bool) -> None:
         if trainer.fast_dev_run or not trainer.optimizers:  # type: ignore[attr-defined]
             return
-        loop, results = trainer.fit_loop.epoch_loop, trainer._results
-        assert results is not None
-        sums = {
-            key: {"value": metric.value.clone(), "count": metric.cumulated_batch_size.clone()}
-            for key, metric in results.items()
-            if within
-            and metric.is_tensor
-            and metric.meta.on_epoch
-            and metric.meta.is_mean_reduction
-        }
-        logged = not within or trainer._logger_connector.should_update_logs
-        row = results.metrics(on_step=within)["log"] if logged else {}
+        steps = trainer.fit_loop.total_batch_idx + 1
+        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        logged = not within or trainer.should_stop or (every > 0 and steps % every == 0)
+        row = due(trainer, on_step=within) if logged else {}
         self._state = {
-            "ranks": everyones({"random": _random(), "sums": sums}),
+            "ranks": everyones({"random": _random(), "sums": sums(trainer) if within else {}}),
             "first": self._first,
-            "steps": loop._batches_that_stepped + within,
-            "row": {k: float(v) for k, v in row.items()} | ({"epoch": trainer.current_epoch} if row
-                                                            else {}),
-        }  # fmt: skip
+            "steps": steps,
+            "row": row | ({"epoch": trainer.current_epoch} if row else {}),
+        }
         for logger in trainer.loggers:
             logger.save()
         trainer.save_checkpoint(run_folder(trainer) / LAST, weights_only=False)
         self._state = {}
-
-    def _add_sums(self, trainer: L.Trainer) -> None:
-        """Put the means' sums of the epoch before it was broken off to those after."""
-        results = trainer._results
-        if results is None:
-            return
-        for key in [key for key in self._sums if key in results]:
-            metric, before = results[key], self._sums.pop(key)
-            metric.value = metric.value + before["value"].to(metric.value)
-            metric.cumulated_batch_size += before["count"].to(metric.cumulated_batch_size)
-
-
-class FitLoop(_FitLoop):
-    """Lightning's, but a resumed run that has all its epochs still ends its training: it calls
-    ``on_train_end``, in which strengths are chosen and directions exported."""
-
-    @property
-    def skip(self) -> bool:
-        """Whether there is nothing to do at all."""
-        progress: Any = self.epoch_progress.total
-        return super().skip and progress.processed == 0
 
 
 class WholeFiles(TorchCheckpointIO):

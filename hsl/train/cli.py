@@ -16,10 +16,11 @@ from hsl.errors import HslError
 from hsl.files.locks import require_unlocked
 from hsl.store import folder as records
 from hsl.train import jobs, preflight, resume
-from hsl.train.checkpoints import FitLoop, WholeFiles
+from hsl.train.checkpoints import WholeFiles
 from hsl.train.folder import Run, origin
+from hsl.train.inside_lightning import take_over
 from hsl.train.kept import check_checkpoint
-from hsl.train.launching import Signals, end_ranks, environments, require_srun
+from hsl.train.launching import end_ranks, environments, require_srun
 from hsl.train.loggers import finish, loggers
 
 #: Of a run's name, what a ``fast_dev_run`` of it is called while it lasts.
@@ -162,8 +163,7 @@ class RunCLI(LightningCLI):
         except (TypeError, ValueError) as error:  # what Lightning says of its options' values
             words = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise HslError(f"trainer: {words}") from error
-        trainer.fit_loop.__class__ = FitLoop
-        trainer._signal_connector.__class__ = Signals
+        take_over(trainer)
         return trainer
 
     def _run_subcommand(self, subcommand: str) -> None:

@@ -11,27 +11,16 @@ from typing import Any
 import lightning as L
 from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 
 from hsl.errors import HslError
-
-
-class Signals(_SignalConnector):
-    """Lightning's, with SLURM's requeueing, but SIGTERM is passed on to the ranks that this process
-    started and otherwise left to `hsl.commands.signals`: no collective call within a handler, in
-    which ranks would wait for each other, and no exit status of 0."""
-
-    def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
-        for process in _started(self.trainer):
-            with contextlib.suppress(OSError):
-                process.send_signal(signum)
+from hsl.train.inside_lightning import started
 
 
 def end_ranks(trainer: L.Trainer, seconds: float = 3.0) -> None:
     """End the ranks that this process started; those that hang in a collective call, by force."""
-    processes = list(_started(trainer))
+    processes = list(started(trainer))
     # else Lightning's watcher ends this process, too, by SIGKILL, when one of them has ended
-    _started(trainer).clear()
+    started(trainer).clear()
     for process in processes:
         with contextlib.suppress(OSError):
             process.terminate()
@@ -74,9 +63,3 @@ def require_srun(plugins: Any) -> None:
     if not by_srun() and any(path.endswith("SLURMEnvironment") for path in paths):
         raise HslError("trainer.plugins has SLURMEnvironment, but srun did not start this process: "
                        "begin the command with srun, or leave the plugin out")  # fmt: skip
-
-
-def _started(trainer: L.Trainer) -> list[subprocess.Popen[bytes]]:
-    """The processes that Lightning's launcher has started: the very list, which it watches."""
-    processes: Any = getattr(trainer.strategy.launcher, "procs", None)
-    return processes if isinstance(processes, list) else []

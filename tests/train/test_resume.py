@@ -126,7 +126,7 @@ MOMENTS = {
     "while a checkpoint is written": "torch:save:6",
     "before the first one gets its name": "os:replace:2",
     "before an epoch's figures are written": "hsl.train.checkpoints:Checkpoints._save:5",
-    "after the last epoch": "hsl.train.checkpoints:FitLoop.on_run_end:1",
+    "after the last epoch": "hsl.train.inside_lightning:FitLoop.on_run_end:1",
     "while strengths are chosen": "hsl.callbacks:Strength.on_train_end:1",
     "before directions are exported": "hsl.callbacks:Directions.on_train_end:1",
     "while the last checkpoint is written": "torch:save:13",
