@@ -15,9 +15,12 @@ from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, VQModel
 
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.methods.asyrp import Asyrp
+from hsl.methods.base import Method
 from tiny import backbone
 
 TESTS = Path(__file__).resolve().parent
+#: Tests name the callbacks that they are about.
+Method.brings_callbacks = False
 
 
 class Place(NamedTuple):

@@ -74,6 +74,7 @@ def trained(
     made: Asyrp, epochs: int, *callbacks: L.Callback, data: ToyFacesDataModule | None = None
 ) -> Asyrp:
     """Train quietly; all on the same images in the same order, unless ``data`` is given."""
+    made.brings_callbacks = False
     trainer = L.Trainer(
         accelerator="cpu", devices=1, max_epochs=epochs, callbacks=list(callbacks), logger=False,
         enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False,

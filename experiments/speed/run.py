@@ -99,7 +99,7 @@ def method_for(t_start: int | None) -> Recorded:
     """Asyrp of ToyFaces at its defaults, but for t_start."""
     torch.manual_seed(0)
     method = Recorded(t_start=t_start, t_edit=T_EDIT, t_boost=T_BOOST)
-    method.losses_seen = []
+    method.brings_callbacks, method.losses_seen = False, []
     return method
 
 

@@ -85,6 +85,15 @@ def first_faces(
     return Batch(image, labels, index, batch.path)
 
 
+def lacking(trainer: L.Trainer, batch: Batch, name: str) -> torch.Tensor:
+    """Which images ``[B]`` are not labelled to be already what the edit makes of them."""
+    names = list(getattr(getattr(trainer, "datamodule", None), "names", ()))
+    target, value = attribute_and_value(name)
+    if target not in names:
+        return torch.ones(len(batch.index), dtype=torch.bool, device=batch.index.device)
+    return batch.labels[:, names.index(target)] != value
+
+
 def in_pieces(n: int, size: int) -> Iterator[slice]:
     """Slices of at most ``size`` that cover ``range(n)``."""
     for start in range(0, n, size):

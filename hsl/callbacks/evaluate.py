@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch.utilities import rank_zero_warn
 
 from hsl.bundled import BUNDLED
-from hsl.callbacks.common import log_figures, method_of, run_folder
+from hsl.callbacks.common import lacking, log_figures, method_of, run_folder
 from hsl.data.texts import bundled_templates
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.clip import Clip
@@ -113,7 +113,7 @@ class Evaluate(L.Callback):
         method = method_of(pl_module)
         rebuilt = method.edit_images(batch.image, batch.index)
         for name, metrics in self.metrics.items():
-            rows = _lacking(trainer, batch, name)
+            rows = lacking(trainer, batch, name)
             if not bool(rows.any()):
                 continue
             images, index, reconstruction = batch.image[rows], batch.index[rows], rebuilt[rows]
@@ -208,15 +208,6 @@ class Evaluate(L.Callback):
 def _prefix(kind: str) -> str:
     """What the names of a metric's figures begin with."""
     return "reconstruction_" if kind == "reconstruction" else ""
-
-
-def _lacking(trainer: L.Trainer, batch: Batch, name: str) -> torch.Tensor:
-    """Which images ``[B]`` are not labelled to be already what the edit makes of them."""
-    names = list(getattr(getattr(trainer, "datamodule", None), "names", ()))
-    target, value = attribute_and_value(name)
-    if target not in names:
-        return torch.ones(len(batch.index), dtype=torch.bool, device=batch.index.device)
-    return batch.labels[:, names.index(target)] != value
 
 
 def peak_memory_mb() -> int:

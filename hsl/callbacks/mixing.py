@@ -12,7 +12,7 @@ from hsl.errors import HslError
 from hsl.figures.heat_map import heat_map
 from hsl.figures.pictures import save_figure
 from hsl.intervals import mixing_step
-from hsl.methods.linear import Linear
+from hsl.methods.mixed import Mixed
 from hsl.options.checks import require
 from hsl.progress import track
 from hsl.schema import number, one_of
@@ -27,7 +27,7 @@ class Mixing(L.Callback):
     ``fit`` and ``validate`` write ``accuracy.csv``, one row an attribute, space and timestep, and
     ``accuracy.png``, a heat map of it with the chosen step; the same goes to W&B. Figures by
     leaving one out, where the method takes them, go to ``leave_one_out.csv``. For other methods
-    than `Linear` it does nothing.
+    than those (`Mixed`) it does nothing.
 
     Args:
         tolerance: in balanced accuracy, in [0, 1].
@@ -45,16 +45,16 @@ class Mixing(L.Callback):
     @torch.no_grad()
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Measure on validation images and choose; every rank comes to the same step."""
-        if not isinstance(pl_module, Linear):
+        if not isinstance(pl_module, Mixed):
             return
-        loader = trainer.datamodule.val_dataloader()  # type: ignore[attr-defined]
-        samples = []
-        rank, ranks = trainer.global_rank, trainer.world_size
-        for i, batch in enumerate(track(loader, "validation latents", len(loader))):
-            if i % ranks == rank:
-                batch = pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
-                samples += pl_module.collect(batch, trainer.datamodule)  # type: ignore[attr-defined]
-        pl_module.figures = pl_module.held_out(pl_module.everyones(samples))
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        loader, rank, ranks = data.val_dataloader(), trainer.global_rank, trainer.world_size
+        batches = (
+            pl_module.transfer_batch_to_device(batch, pl_module.device, 0)
+            for i, batch in enumerate(track(loader, "validation latents", len(loader)))
+            if i % ranks == rank
+        )
+        pl_module.measure(batches, data)
         if pl_module.t is None:
             curve = self.curve(pl_module.figures)
             pl_module.t = trainer.strategy.broadcast(mixing_step(curve, self.tolerance))
@@ -63,7 +63,7 @@ class Mixing(L.Callback):
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write and print the table."""
-        if isinstance(pl_module, Linear) and pl_module.figures:
+        if isinstance(pl_module, Mixed) and pl_module.figures:
             self._show(trainer, pl_module)
 
     def curve(self, found: dict[tuple[Space, int], Figures]) -> dict[int, float]:
@@ -77,7 +77,7 @@ class Mixing(L.Callback):
             raise HslError(f"mixing: no boundaries in {self.space}; choose another space")
         return {t: sum(values) / len(values) for t, values in sums.items()}
 
-    def _show(self, trainer: L.Trainer, method: Linear) -> None:
+    def _show(self, trainer: L.Trainer, method: Mixed) -> None:
         if not trainer.is_global_zero:
             return
         names, folder = list(method.directions), run_folder(trainer)

@@ -9,10 +9,11 @@ from torch import nn
 
 from hsl.bundled import BUNDLED
 from hsl.callbacks.common import first_faces, in_pieces, method_of
+from hsl.callbacks.validation import Validation
 from hsl.encoders.attributes import AttributeClassifier
-from hsl.encoders.roles import fingerprint, require_guide
+from hsl.encoders.roles import fingerprint
 from hsl.errors import HslError
-from hsl.methods.base import Method, why_unsuited
+from hsl.methods.base import Method
 from hsl.options import checks
 from hsl.options.checks import at_least_one, factors, require
 from hsl.progress import track
@@ -21,17 +22,17 @@ from hsl.tables import print_table
 from hsl.types import attribute_and_value
 
 
-class Strength(L.Callback):
+class Strength(Validation):
     """Takes the smallest strength at which a guide sees the target on enough validation images;
     if none gets there, the one that gets furthest, the largest of several that get as far, and
     says so.
 
     `Directions` saves what was chosen whatever the order of the two callbacks. Other callbacks and
-    loggers get it as ``strength/NAME``.
+    loggers get it as ``strength/NAME``. By the same guide it measures validation (`Validation`).
 
     Args:
         guide: name for `AttributeClassifier.load`; None takes the only one of ``strengths``, or
-            leaves every strength at 1 if there are several.
+            leaves every strength at 1 if there are several, and measures nothing.
         strengths: what is tried, ascending.
         share: of validation images that must show the target.
         images: how many validation images are edited, of those that do not show the target by
@@ -62,12 +63,9 @@ class Strength(L.Callback):
         )
         if sorted(strengths) != list(strengths):
             raise HslError(f"strengths: want ascending numbers, not {list(strengths)}")
-        self.guide = AttributeClassifier.load(guide, resize) if guide else None
-        if self.guide is not None:
-            require_guide(self.guide, "choice of the strength")
+        super().__init__(guide, resize)
         self.strengths, self.share = list(strengths), share
         self.images, self.batch = images, batch
-        self.name, self.resize = guide, resize
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Choose, and give the choice to callbacks and loggers. (`LightningModule.log` is not
@@ -89,10 +87,8 @@ class Strength(L.Callback):
             if len(self.strengths) == 1:
                 method.strengths = dict.fromkeys(method.directions, self.strengths[0])
             return
-        size = None if self.resize else method.backbone.image_size
-        if reason := why_unsuited(self.guide, trainer, size):
-            rank_zero_warn(f"strengths were not chosen and stay 1: {self.name} {reason}. Give a "
-                           "guide of such images by --strength.guide, or null")  # fmt: skip
+        if reason := self.why_not(trainer, method):
+            rank_zero_warn(f"strengths were not chosen and stay 1: {reason}")
             return
         guide = self.guide.to(method.device)
         if isinstance(guide, nn.Module):

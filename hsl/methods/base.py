@@ -72,6 +72,10 @@ class Method(L.LightningModule):
     #: measured.)
     attribute: str | None = None
 
+    #: Whether the method brings what surrounds a training (intervals, strengths, exports, figures,
+    #: grids) to a trainer that has not its own; False: the trainer's own callbacks are all.
+    brings_callbacks: bool = True
+
     def __init_subclass__(cls, **named: Any) -> None:
         """Let the command line find the defaults of ``**options: Unpack[...]``: jsonargparse takes
         them from the base's signature only where the ``**`` has no type."""
@@ -261,6 +265,10 @@ class Method(L.LightningModule):
             name: {"edited": self.edit_images(batch.image, batch.index, self.edit(name))}
             for name in self.directions
         }
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, dict[str, Tensor]] | None:
+        """Edit a batch as in a test; the `Strength` callback measures the result by its guide."""
+        return self.test_step(batch, batch_idx)
 
     def predict_step(self, batch: Batch, batch_idx: int) -> None:
         """Compute what a fit needs once for each image, into the cache.

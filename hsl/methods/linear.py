@@ -6,9 +6,10 @@ differences and ridge regression as in Haas et al. 2024 and the GAN literature).
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal, Unpack
 
+import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
@@ -16,15 +17,18 @@ from torch import Tensor, nn
 
 from hsl import ranks
 from hsl.bundled import BUNDLED
+from hsl.callbacks import Directions, Evaluate, Grids, Mixing, Sampled, Strength
+from hsl.callbacks.order import brought
 from hsl.data.texts import bundled_templates, texts_of
 from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
-from hsl.methods.base import Method, MethodOptions, require_suited
+from hsl.methods.base import MethodOptions, require_suited
 from hsl.methods.checkpoint import about_of
 from hsl.methods.features import Blocks, Sample
+from hsl.methods.mixed import Mixed
 from hsl.process import Edit, invert
 from hsl.solvers import SVM, Figures, Solution, Solver, combine, figures, gram
 from hsl.store import Record, key_of
@@ -33,7 +37,7 @@ from hsl.types import Batch
 SPACES: tuple[Space, ...] = ("x", "h")
 
 
-class Linear(Method):
+class Linear(Mixed):
     """Fits the boundaries of attributes, and crosses them in one step at the mixing step.
 
     ``fit`` needs one epoch. Labels come from the data, or, with ``texts``, from the guide CLIP.
@@ -101,7 +105,7 @@ class Linear(Method):
         #: Of the features; `mix_at` cuts ``grid``, that of the edits, down to the mixing step.
         self.inversion = self.grid
         wanted = self.grid[3::4] if timesteps is None else timesteps
-        self.t = None if t is None else self._rounded(t)
+        self.t: int | None = None if t is None else self._rounded(t)
         self.timesteps = sorted({self._rounded(w) for w in [*wanted, *([] if t is None else [t])]})
         if not self.timesteps:
             raise HslError("timesteps: name at least one")
@@ -135,6 +139,11 @@ class Linear(Method):
         if not 0 < t < len(self.backbone.schedule):
             raise HslError(f"t={t}: want a timestep in [1, {len(self.backbone.schedule) - 1}]")
         return min(self.inversion[1:], key=lambda step: abs(step - t))
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """What surrounds the fit and its edits: see `Method.brings_callbacks`."""
+        kinds = (Sampled, Mixing, Strength, Directions, Evaluate, Grids)
+        return brought(self.trainer, kinds, self.brings_callbacks)
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimise: the fit is a closed form."""
@@ -323,6 +332,11 @@ class Linear(Method):
 
     # How good they are
 
+    def measure(self, batches: Iterable[Batch], data: Any) -> None:
+        """Put the figures of the boundaries on other images, in batches, into ``figures``."""
+        samples = [sample for batch in batches for sample in self.collect(batch, data)]
+        self.figures = self.held_out(self.everyones(samples))
+
     @torch.no_grad()
     def held_out(self, samples: list[Sample]) -> dict[tuple[Space, int], Figures]:
         """Accuracy, balanced accuracy and AUC of the boundaries on other images, with intervals, by
@@ -348,9 +362,13 @@ class Linear(Method):
         """Begin anew."""
         self.others = []
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Keep a batch's features and labels."""
+    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, dict[str, Tensor]] | None:
+        """Keep a batch's features and labels; edit it where there is a mixing step. (Within a fit
+        the boundaries are still blank.)"""
         self.others += self.collect(batch, self._data)
+        if self.t is None or self.trainer.state.fn != TrainerFn.VALIDATING:
+            return None
+        return self.test_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
         """Measure the boundaries; the `Mixing` callback prints the table. (Within a fit, before

@@ -40,9 +40,10 @@ class AttributeChange(PerSample):
             then about its absence.
         excluded: attributes that cannot be compared, shown apart. Default: what the
             domain of the judge's attributes says (`hsl.data.domains.excluded_by`).
+        role: that ``judge`` must have: ``guide`` for figures by which something is chosen.
 
     Raises:
-        HslError: a guide; a target or excluded attribute that the judge does not know; a value
+        HslError: another role; a target or excluded attribute that the judge does not know; a value
             other than 0 and 1.
     """
 
@@ -52,11 +53,12 @@ class AttributeChange(PerSample):
         target: str,
         value: int = 1,
         excluded: Collection[str] | None = None,
+        role: Role = "judge",
         **kwargs: Any,
     ) -> None:
         self.names = tuple(judge.names)
         super().__init__(columns=2 * len(self.names), **kwargs)
-        self._judge = held(judge, type(self).__name__)
+        self._judge = held(judge, type(self).__name__, role)
         if excluded is None:
             excluded = excluded_by(target, self.names)
         for name in (target, *excluded):

@@ -1,6 +1,7 @@
 """Metrics that keep one row of numbers per image.
 
-All frozen networks in here are judges: they had no part in making the edit that they measure.
+The frozen networks in here are judges, who had no part in making the edit that they measure, unless
+a metric is told that a guide looks: at what is still to be chosen.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,7 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from hsl.confidence import bca, of_share
-from hsl.encoders.roles import HasRole, require_judge
+from hsl.encoders.roles import HasRole, Role, require_guide, require_judge
 from hsl.errors import HslError
 from hsl.ranks import of_first
 
@@ -128,14 +129,14 @@ class PerSample(Metric):
         return type(self).__name__
 
 
-def held(network: J, where: str) -> list[J]:
-    """``network``, if it is a judge, in a list: torch does not look into it. So the judge stays
-    out of the checkpoints of whoever owns the metric, and keeps its eval mode.
+def held(network: J, where: str, role: Role = "judge") -> list[J]:
+    """``network``, if it has the role, in a list: torch does not look into it. So it stays out of
+    the checkpoints of whoever owns the metric, and keeps its eval mode.
 
     Raises:
-        HslError: a guide.
+        HslError: it has the other role.
     """
-    require_judge(network, where)
+    (require_judge if role == "judge" else require_guide)(network, where)
     module: object = network
     if isinstance(module, nn.Module):
         module.eval()

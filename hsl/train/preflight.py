@@ -101,6 +101,8 @@ def _needed(config: Any, verb: str, method: Any) -> Iterator[tuple[str, str]]:
         yield "train", "fit goes through the training images"
         if config.strength.guide is not None:
             yield "validation", "the strength is chosen on validation images"
+        if config.trainer.limit_val_batches not in (None, 0):
+            yield "validation", "limit_val_batches asks for validation"
         if isinstance(method, Linear):
             yield "validation", "boundaries are measured on validation images"
     if verb == "validate":
