@@ -177,7 +177,8 @@ def test_a_ring_is_caught() -> None:
 
 # Judges measure; they enter no loss, no method, and nothing that chooses.
 
-JUDGES = {"Segmenter"}
+#: Classes of judges, and where the names of the bundled ones stand (`hsl.bundled`).
+JUDGES = {"Segmenter", "judge", "segmenter"}
 #: Where losses, labels, intervals and strengths come from. (What a network's own file says of its
 #: role is looked at when it is loaded: `require_guide`.)
 CHOOSE = (
@@ -236,6 +237,7 @@ def test_every_callback_and_command_that_loads_a_network_asks_for_its_role() -> 
         "from hsl.encoders import Segmenter",
         "from hsl.encoders import segmenter\nsegmenter.Segmenter()",
         "PerceptualDistance.load('toyfaces/judge')",
+        "PerceptualDistance.load(BUNDLED.judge)",
     ],
 )
 def test_a_judge_in_a_loss_is_caught(text: str) -> None:

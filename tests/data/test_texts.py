@@ -2,7 +2,7 @@
 
 import pytest
 
-from hsl.data.texts import source_and_target, texts
+from hsl.data.texts import source_and_target, sources_and_targets, texts, texts_of
 from hsl.data.toyfaces.captions import TEXTS
 from hsl.errors import HslError
 
@@ -39,6 +39,27 @@ def test_corrections() -> None:
     }
     targets = [pair for dataset in COUNTS for pair in texts(dataset).values()]
     assert len(set(targets)) == len(targets)  # no two attributes are the same edit
+
+
+def test_texts_of_several_attributes() -> None:
+    assert sources_and_targets(["Smiling", "bald"]) == {
+        "Smiling": TEXTS["Smiling"],
+        "bald": ("person", "person with bald head"),
+    }
+    assert sources_and_targets(["Zebra"], "a horse", ["a zebra"]) == {
+        "Zebra": ("a horse", "a zebra")
+    }
+    with pytest.raises(HslError, match="target: 1 texts for 2 attributes"):
+        sources_and_targets(["Smiling", "Bald"], target="bald face")
+
+
+def test_texts_as_given_or_of_a_data_set() -> None:
+    assert texts_of(None, ["Smiling"]) == {}
+    assert texts_of({"Zebra": ("a horse", "a zebra")}, None) == {"Zebra": ("a horse", "a zebra")}
+    assert texts_of("toyfaces", ["Bald"]) == {"Bald": TEXTS["Bald"]}
+    assert texts_of("toyfaces", None) == TEXTS and len(texts_of("church", None)) == 12
+    with pytest.raises(HslError, match="no texts for Bald: give"):
+        texts_of("church", ["Bald"])
 
 
 def test_an_attribute_by_its_name() -> None:
