@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from hsl.backbones.architecture import Architecture, Entry, KeyMap, Shapes
+from hsl.backbones.architecture import Architecture, KeyMap, Shapes, TensorSource
 from hsl.errors import HslError
 
 MARK = "time_embed.0.weight"
@@ -54,8 +54,8 @@ def key_map(a: Architecture) -> KeyMap:
     last, per_level = len(a.mult) - 1, a.blocks + 1
 
     def pair(target: str, source: str, tail: int = 0) -> None:
-        found[f"{target}.weight"] = Entry(f"{source}.weight", tail=tail)
-        found[f"{target}.bias"] = Entry(f"{source}.bias")
+        found[f"{target}.weight"] = TensorSource(f"{source}.weight", tail=tail)
+        found[f"{target}.bias"] = TensorSource(f"{source}.bias")
 
     def resnet(target: str, source: str) -> None:
         for theirs, ours in (
@@ -72,8 +72,8 @@ def key_map(a: Architecture) -> KeyMap:
         pair(f"{target}.group_norm", f"{source}.norm")
         pair(f"{target}.to_out.0", f"{source}.proj_out", tail=1)
         for part in ("q", "k", "v"):
-            found[f"{target}.to_{part}.weight"] = Entry(f"{source}.qkv.weight", part, tail=1)
-            found[f"{target}.to_{part}.bias"] = Entry(f"{source}.qkv.bias", part)
+            found[f"{target}.to_{part}.weight"] = TensorSource(f"{source}.qkv.weight", part, tail=1)
+            found[f"{target}.to_{part}.bias"] = TensorSource(f"{source}.qkv.bias", part)
 
     for target, source in (
         ("time_embedding.linear_1", "time_embed.0"),

@@ -124,7 +124,7 @@ class Unstated:
         return of
 
 
-class Entry(NamedTuple):
+class TensorSource(NamedTuple):
     """Where one tensor of the diffusers U-Net comes from: ``source`` in the original file, whole or
     (``part``) its q, k or v; ``tail``: trailing dimensions of 1 that the original has besides."""
 
@@ -149,7 +149,7 @@ class Entry(NamedTuple):
         return split.reshape(target).clone()  # the part alone, not a view that keeps all three
 
 
-KeyMap = dict[str, Entry]
+KeyMap = dict[str, TensorSource]
 
 
 def mixed_heads(a: Architecture, unstated: Unstated) -> bool:

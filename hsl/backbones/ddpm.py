@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from hsl.backbones.architecture import Architecture, Entry, KeyMap, Shapes
+from hsl.backbones.architecture import Architecture, KeyMap, Shapes, TensorSource
 from hsl.errors import HslError
 
 MARK = "temb.dense.0.weight"
@@ -44,8 +44,8 @@ def key_map(a: Architecture) -> KeyMap:
     last = len(a.mult) - 1
 
     def pair(target: str, source: str, tail: int = 0) -> None:
-        found[f"{target}.weight"] = Entry(f"{source}.weight", tail=tail)
-        found[f"{target}.bias"] = Entry(f"{source}.bias")
+        found[f"{target}.weight"] = TensorSource(f"{source}.weight", tail=tail)
+        found[f"{target}.bias"] = TensorSource(f"{source}.bias")
 
     def resnet(target: str, source: str) -> None:
         for name in ("norm1", "conv1", "norm2", "conv2"):

@@ -12,7 +12,7 @@ class Preset(NamedTuple):
     unstated: Unstated
 
 
-class Source(NamedTuple):
+class CheckpointSource(NamedTuple):
     """Where a checkpoint is had: a ``file`` to fetch by hand, or a Hub id (``hub``).
 
     ``about``: what it is, who made it, and under which licence; ``preset``: what the file is.
@@ -76,93 +76,93 @@ _NONE = "no licence is known to us: ask its authors"
 
 #: What ``hsl.backbones.load`` takes by name, besides the bundled ones, folders and Hub ids.
 SOURCES = {
-    "celebahq": Source(
+    "celebahq": CheckpointSource(
         "CelebA-HQ, DDPM at 256 pixels (Ho et al. 2020), Apache 2.0; "
         "the images are for research only",
         hub="google/ddpm-ema-celebahq-256",
     ),
-    "church": Source(
+    "church": CheckpointSource(
         "LSUN-church, DDPM at 256 pixels (Ho et al. 2020), Apache 2.0",
         hub="google/ddpm-ema-church-256",
     ),
-    "bedroom": Source(
+    "bedroom": CheckpointSource(
         "LSUN-bedroom, DDPM at 256 pixels (Ho et al. 2020), Apache 2.0",
         hub="google/ddpm-ema-bedroom-256",
     ),
-    "ldm-celebahq": Source(
+    "ldm-celebahq": CheckpointSource(
         "CelebA-HQ, latent diffusion at 256 pixels (Rombach et al. 2022), Apache 2.0; "
         "the images are for research only",
         hub="CompVis/ldm-celebahq-256",
     ),
-    "celebahq-sdedit": Source(
+    "celebahq-sdedit": CheckpointSource(
         f"CelebA-HQ, SDEdit's DDPM, which Asyrp and DiffusionCLIP use; {_CODE}",
         file="celeba_hq.ckpt",
         url=f"{_SDEDIT} (its link is dead; gwang-kim/DiffusionCLIP-CelebA_HQ on the Hub has it)",
         preset="ddpm-256",
     ),
-    "church-ddpm": Source(
+    "church-ddpm": CheckpointSource(
         f"LSUN-church, the DDPM file of DDIM, SDEdit and Asyrp; {_CODE}",
         file="church_outdoor.ckpt",
         url=f"{_DDIM} (functions/ckpt_util.py names a copy)",
         preset="ddpm-256",
     ),
-    "bedroom-ddpm": Source(
+    "bedroom-ddpm": CheckpointSource(
         f"LSUN-bedroom, the DDPM file of DDIM, SDEdit and Asyrp; {_CODE}",
         file="bedroom.ckpt",
         url=f"{_DDIM} (functions/ckpt_util.py names a copy)",
         preset="ddpm-256",
     ),
-    "celeba64": Source(
+    "celeba64": CheckpointSource(
         f"CelebA at 64 pixels, DDIM's own model (Song et al. 2021); {_CODE}",
         file="celeba64.ckpt",
         url=f"{_DDIM} (its CelebA checkpoint, ckpt.pth, renamed)",
         preset="ddpm-celeba-64",
     ),
-    "celebahq-p2": Source(
+    "celebahq-p2": CheckpointSource(
         f"CelebA-HQ, P2-weighting (Choi et al. 2022); {_NONE}",
         file="celebahq_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
-    "ffhq-p2": Source(
+    "ffhq-p2": CheckpointSource(
         f"FFHQ, P2-weighting (Choi et al. 2022); {_NONE}; the images are CC BY-NC-SA 4.0",
         file="ffhq_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
-    "ffhq-ilvr": Source(
+    "ffhq-ilvr": CheckpointSource(
         f"FFHQ, ILVR (Choi et al. 2021), 10 million samples; {_NONE}; "
         "the images are CC BY-NC-SA 4.0",
         file="ffhq_10m.pt",
         url=_ILVR,
         preset="p2-256",
     ),
-    "metfaces-p2": Source(
+    "metfaces-p2": CheckpointSource(
         f"METFACES, P2-weighting (Choi et al. 2022); {_NONE}; the images are CC BY-NC 2.0",
         file="metface_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
-    "afhq-dog-ilvr": Source(
+    "afhq-dog-ilvr": CheckpointSource(
         f"AFHQ-dog, ILVR (Choi et al. 2021), 4 million samples, which Asyrp uses; {_NONE}; "
         "the images are CC BY-NC 4.0",
         file="afhq_dog_4m.pt",
         url=_ILVR,
         preset="p2-256",
     ),
-    "afhq-dog-p2": Source(
+    "afhq-dog-p2": CheckpointSource(
         f"AFHQ-dog, P2-weighting (Choi et al. 2022); {_NONE}; the images are CC BY-NC 4.0",
         file="afhqdog_p2.pt",
         url=_P2,
         preset="p2-256",
     ),
-    "imagenet": Source(
+    "imagenet": CheckpointSource(
         "ImageNet, ADM at 256 pixels, unconditional (Dhariwal & Nichol 2021), MIT",
         file="256x256_diffusion_uncond.pt",
         url="https://github.com/openai/guided-diffusion",
         preset="adm-256",
     ),
-    "diffusionclip": Source(
+    "diffusionclip": CheckpointSource(
         f"a U-Net that DiffusionCLIP (Kim et al. 2022) fine-tuned on CelebA-HQ; {_NONE}",
         file="diffusionclip.pth",
         url="https://github.com/gwang-kim/DiffusionCLIP (any of its files, renamed)",

@@ -11,7 +11,7 @@ from huggingface_hub import hf_hub_download
 from PIL import Image
 
 from hsl.data.decoding import Undecodable, decode
-from hsl.data.index import Entry, inspect
+from hsl.data.index import Inspection, inspect
 from hsl.errors import HslError
 from hsl.hub import limited
 
@@ -21,7 +21,7 @@ _LIMIT = 1024  # longest side of a cut, in pixels
 _DETECTING = Lock()  # the detector's input size is a state
 
 
-def inspect_face(content: bytes, path: str) -> Entry:
+def inspect_face(content: bytes, path: str) -> Inspection:
     """`hsl.data.index.inspect`, where an image without a face counts as broken."""
     entry = inspect(content, path)
     if entry.error is None:

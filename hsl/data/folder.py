@@ -11,7 +11,7 @@ from hsl.data.items import SPLITS, Split, check_split
 from hsl.data.labels import of_classes, of_pairs
 from hsl.data.module import SourceDataModule
 from hsl.data.published import SPLIT_NAMES, is_data_set
-from hsl.data.selection import Part, Source
+from hsl.data.selection import Source, SourcePart
 from hsl.data.tables import SUFFIXES, read_csv
 from hsl.errors import HslError
 from hsl.files import expanded
@@ -45,8 +45,8 @@ class FolderSource(Source):
             row = Row(i, str(file.path), values, file.path, file.stamp)
             self._rows.setdefault(split, []).append(row)
 
-    def parts(self) -> list[Part]:
-        return [Part(split, rows) for split, rows in self._rows.items()]
+    def parts(self) -> list[SourcePart]:
+        return [SourcePart(split, rows) for split, rows in self._rows.items()]
 
     def read(self, key: Any) -> bytes:
         return Path(key).read_bytes()

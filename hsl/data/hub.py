@@ -13,7 +13,7 @@ from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split
 from hsl.data.origin import Origin
 from hsl.data.published import SPLIT_NAMES, load, reason
-from hsl.data.selection import Part, Source
+from hsl.data.selection import Source, SourcePart
 from hsl.data.stream import Stream
 from hsl.errors import HslError
 from hsl.files import expanded
@@ -150,8 +150,10 @@ class HubSource(Source):
         self.origin = Origin(name)
         self._splits = list(raw.values())
 
-    def parts(self) -> list[Part]:
-        return [Part(split, _HubRows(self, place)) for place, (_, split) in enumerate(self.raw)]
+    def parts(self) -> list[SourcePart]:
+        return [
+            SourcePart(split, _HubRows(self, place)) for place, (_, split) in enumerate(self.raw)
+        ]
 
     def read(self, key: Any) -> bytes:
         place, row = key
@@ -181,8 +183,8 @@ class HubStream(Stream):
         self.name, self.raw, self.column, self.columns = name, raw, column, columns
         self.origin = Origin(name)
 
-    def parts(self) -> list[Part]:
-        return [Part(split, self._rows(place)) for place, (_, split) in enumerate(self.raw)]
+    def parts(self) -> list[SourcePart]:
+        return [SourcePart(split, self._rows(place)) for place, (_, split) in enumerate(self.raw)]
 
     def _rows(self, place: int) -> Iterator[Row]:
         (part, _), rows = list(self.raw.items())[place]

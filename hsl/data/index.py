@@ -57,7 +57,7 @@ class Row(NamedTuple):
     stamp: str | None
 
 
-class Entry(NamedTuple):
+class Inspection(NamedTuple):
     """What a look at an image found: the SHA-256 of its file, its width and height in pixels
     (0 where it does not decode), and what is wrong with it, one line, or None."""
 
@@ -67,7 +67,7 @@ class Entry(NamedTuple):
     error: str | None
 
 
-def inspect(content: bytes, path: str) -> Entry:
+def inspect(content: bytes, path: str) -> Inspection:
     """Hash an image's file, and decode it to its end.
 
     Raises:
@@ -77,8 +77,8 @@ def inspect(content: bytes, path: str) -> Entry:
     try:
         width, height = decode(content, path).size
     except Undecodable as error:
-        return Entry(digest, 0, 0, str(error))
-    return Entry(digest, width, height, None)
+        return Inspection(digest, 0, 0, str(error))
+    return Inspection(digest, width, height, None)
 
 
 def readable(error: OSError, path: str) -> str:
@@ -106,7 +106,7 @@ class Index:
         look: makes an entry from a file's content and the image's path.
     """
 
-    def __init__(self, *name: Hashable, look: Callable[[bytes, str], Entry] = inspect) -> None:
+    def __init__(self, *name: Hashable, look: Callable[[bytes, str], Inspection] = inspect) -> None:
         self.look = look
         key = key_of(_VERSION, PIL.__version__, list(formats()), *name)
         self.path: Path | None = None
@@ -115,7 +115,7 @@ class Index:
         self._kept = self._load()
         self._new: dict[str, list[Any]] = {}
 
-    def entries(self, rows: Sequence[Row], read: Callable[[Any], bytes]) -> list[Entry]:
+    def entries(self, rows: Sequence[Row], read: Callable[[Any], bytes]) -> list[Inspection]:
         """The entry of each row; those that are not known are made by several threads at once.
 
         Raises:
@@ -123,11 +123,11 @@ class Index:
                 is cannot be said.
         """
 
-        def make(row: Row) -> Entry | None:
+        def make(row: Row) -> Inspection | None:
             try:
                 return self.look(read(row.key), row.path)
             except OSError as error:
-                return Entry("", 0, 0, readable(error, row.path))
+                return Inspection("", 0, 0, readable(error, row.path))
             except (OutOfMemory, MemoryError):
                 return None
 
@@ -146,9 +146,9 @@ class Index:
                     self._new[rows[i].path] = [rows[i].stamp, *entry]
         return [entry for entry in found if entry is not None]
 
-    def _known(self, row: Row) -> Entry | None:
+    def _known(self, row: Row) -> Inspection | None:
         kept = self._kept.get(row.path)
-        return Entry(*kept[1:]) if kept and row.stamp and kept[0] == row.stamp else None
+        return Inspection(*kept[1:]) if kept and row.stamp and kept[0] == row.stamp else None
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time alone."""
@@ -168,7 +168,7 @@ class Index:
 
 def _is_whole(values: Any) -> bool:
     """Whether values from a file are a stamp and an entry."""
-    if not isinstance(values, list) or len(values) != 1 + len(Entry._fields):
+    if not isinstance(values, list) or len(values) != 1 + len(Inspection._fields):
         return False
     stamp, digest, *sides, error = values
     if not isinstance(stamp, str) or not isinstance(error, str | None):

@@ -10,7 +10,7 @@ from typing import Any
 from hsl.data.index import Row
 from hsl.data.items import Split
 from hsl.data.module import SourceDataModule
-from hsl.data.selection import Part, Source
+from hsl.data.selection import Source, SourcePart
 from hsl.errors import HslError
 from hsl.files import expanded, require_file
 
@@ -27,8 +27,11 @@ class LmdbSource(Source):
         super().__init__(("lmdb", *(str(path.resolve()) for path in databases.values())))
         self.databases, self.given = databases, given
 
-    def parts(self) -> list[Part]:
-        return [Part(split if self.given else None, _Rows(self, split)) for split in self.databases]
+    def parts(self) -> list[SourcePart]:
+        return [
+            SourcePart(split if self.given else None, _Rows(self, split))
+            for split in self.databases
+        ]
 
     def read(self, key: Any) -> bytes:
         folder, name = key

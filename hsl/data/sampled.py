@@ -17,7 +17,7 @@ _LIMIT = 1_000_000
 Render = Callable[[Tensor], Tensor]
 
 
-class Sampled(ImageSet):
+class SampledImages(ImageSet):
     """Seeds, and the images that they become when the first is asked for.
 
     Args:
@@ -74,10 +74,10 @@ class SampledDataModule(DataModule):
         require("data", **{split: (n, whole(0, _LIMIT)) for split, n in counts.items()})
         self.counts = counts
         self._sets = {
-            split: Sampled(self, torch.arange(FIRST[split], FIRST[split] + n))
+            split: SampledImages(self, torch.arange(FIRST[split], FIRST[split] + n))
             for split, n in counts.items()
         }
 
-    def dataset(self, split: Split) -> Sampled:
+    def dataset(self, split: Split) -> SampledImages:
         """The images of a split."""
         return self._sets[split]

@@ -6,14 +6,14 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from hsl.data.files import warn, warn_of_unread
-from hsl.data.index import Entry, Index, Row
+from hsl.data.index import Index, Inspection, Row
 from hsl.data.items import SPLITS, Split
 from hsl.errors import HslError
 
 _AT_ONCE = 64  # images that are looked at before it is asked whether there are enough
 
 
-class Part(NamedTuple):
+class SourcePart(NamedTuple):
     """Images of a source in order, and the split that the source says they belong to."""
 
     split: Split | None
@@ -38,7 +38,7 @@ class Source(ABC):
         self.identity, self.names, self.unread = tuple(identity), tuple(names), tuple(unread)
 
     @abstractmethod
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourcePart]:
         """The images, in an order that is always the same."""
 
     @abstractmethod
@@ -53,7 +53,7 @@ class Selection(NamedTuple):
     every picture in a format that is not read."""
 
     rows: dict[Split, list[Row]]
-    entries: dict[Split, list[Entry]]
+    entries: dict[Split, list[Inspection]]
     skipped: list[str]
     duplicates: list[tuple[str, str, bool]]
     seen: int = 0

@@ -8,10 +8,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from hsl.data.index import Entry, Row, cache_folder
+from hsl.data.index import Inspection, Row, cache_folder
 from hsl.data.items import SPLITS, Split
 from hsl.data.notes import read_notes, write_notes
-from hsl.data.selection import Part, Selection, Source
+from hsl.data.selection import Selection, Source, SourcePart
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
 from hsl.files.leftovers import sweep, temporary_name
@@ -32,7 +32,7 @@ class Stream(Source):
 class Kept(Source):
     """Images of a stream as files; `Row.key` is the path of one, and the SHA-256 of its content."""
 
-    def parts(self) -> list[Part]:
+    def parts(self) -> list[SourcePart]:
         return []  # they are selected
 
     def read(self, key: Any) -> bytes:
@@ -104,7 +104,7 @@ def _read(folder: Path, stream: Stream) -> tuple[Selection, Source] | None:
     duplicates = [(one, other, across) for one, other, across in about["duplicates"]]
     found = Selection({}, {}, about["skipped"], duplicates, about["seen"])
     for split in SPLITS:
-        found.entries[split] = [Entry(*entry) for *_, entry in about["rows"][split]]
+        found.entries[split] = [Inspection(*entry) for *_, entry in about["rows"][split]]
         found.rows[split] = [
             Row(number, path, tuple(labels), (folder / name, entry[0]), None)
             for number, path, labels, name, entry in about["rows"][split]

@@ -15,7 +15,7 @@ from hsl.edit.explicit import mean_delta_h
 from hsl.edit.parts import move
 from hsl.edit.plan import plan, say
 from hsl.edit.records import SampleRecord, sample
-from hsl.edit.sources import Source, latents, read
+from hsl.edit.sources import Inputs, latents, read
 from hsl.edit.sweep import sweep
 from hsl.errors import HslError
 from hsl.figures.pictures import save_figure
@@ -52,7 +52,7 @@ def edit(options: argparse.Namespace) -> None:
     print(out if len(shown) > 1 else out / shown[0])
 
 
-def _names(source: Source, labels: list[str], axes: int) -> tuple[list[str], list[str]]:
+def _names(source: Inputs, labels: list[str], axes: int) -> tuple[list[str], list[str]]:
     """Names of the pictures that show the edits (one, or with two axes one an image), and of the
     images, N times V."""
     stems = [Path(name).with_suffix(".png") for name in source.names]

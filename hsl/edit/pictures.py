@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsl.edit.plan import Plan
-from hsl.edit.sources import Latents, Source
+from hsl.edit.sources import Inputs, Unedited
 from hsl.figures.grid import draw_grid
 from hsl.figures.pictures import caption
 from hsl.names import visible
@@ -17,7 +17,7 @@ _TITLE, _LEAST = 11.0, 6.0  # font sizes in points
 _WIDE = 0.58  # of a letter, in its size
 
 
-def draw(made: Plan, source: Source, before: Latents, result: Tensor) -> Iterator[Figure]:
+def draw(made: Plan, source: Inputs, before: Unedited, result: Tensor) -> Iterator[Figure]:
     """The strip of images ``[N, V, 3, S, S]``, a row each (the first `ROWS`), or with two axes the
     grid of each one, whose rows are the first axis.
 

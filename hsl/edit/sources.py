@@ -14,7 +14,7 @@ from hsl.process import SeededNoise, invert, last, reverse
 from hsl.progress import track
 
 
-class Source(NamedTuple):
+class Inputs(NamedTuple):
     """N images before the edit: a name and a number each, by which noise is drawn, and either
     the images ``[N, 3, S, S]`` in [-1, 1] or, to be sampled, None."""
 
@@ -23,7 +23,7 @@ class Source(NamedTuple):
     images: Tensor | None
 
 
-class Latents(NamedTuple):
+class Unedited(NamedTuple):
     """x_T ``[N, C, s, s]``, and the images ``[N, 3, S, S]`` that it leads to unedited; on the
     CPU."""
 
@@ -31,7 +31,7 @@ class Latents(NamedTuple):
     rebuilt: Tensor
 
 
-def read(options: argparse.Namespace, backbone: Backbone) -> Source:
+def read(options: argparse.Namespace, backbone: Backbone) -> Inputs:
     """The images or seeds of a command line. Of a backbone that is of one domain alone, such as
     drawn faces, a line on stderr says so where images are given.
 
@@ -40,25 +40,25 @@ def read(options: argparse.Namespace, backbone: Backbone) -> Source:
     """
     if options.seeds:
         seeds = texts.seeds(options.seeds)
-        return Source([f"seed{s}.png" for s in seeds], torch.tensor(seeds), None)
+        return Inputs([f"seed{s}.png" for s in seeds], torch.tensor(seeds), None)
     size = backbone.image_size
     images, names = load_images(options.images, size)
     if backbone.domain is not None:
         print(f"hsl.edit: note: {backbone.name} is a model of {backbone.domain} at {size} pixels, "
               "and makes such images of whatever it is given; of photographs, edit with one of "
               "theirs: --backbone celebahq, ...", file=sys.stderr)  # fmt: skip
-    return Source(names, torch.arange(len(names)), images)
+    return Inputs(names, torch.arange(len(names)), images)
 
 
 def latents(
     backbone: Backbone,
-    source: Source,
+    source: Inputs,
     inversion: list[int],
     grid: list[int],
     eta: float,
     batch: int,
     rebuild: bool = True,
-) -> Latents:
+) -> Unedited:
     """Invert the images, or draw the noise of the seeds; and reconstruct, or sample, by the same
     noise as the edit will see.
 
@@ -86,4 +86,4 @@ def latents(
         if rebuild:
             steps = reverse(backbone, x, grid, eta=eta, noise=noise)
             ends.append(backbone.image(last(steps)).clamp(-1, 1).cpu())
-    return Latents(torch.cat(begins), torch.cat(ends[1:] or ends))
+    return Unedited(torch.cat(begins), torch.cat(ends[1:] or ends))

@@ -51,7 +51,7 @@ class Solver(ABC):
         """Coefficients ``[A, n]``, each row with sum 0, and intercepts ``[A]`` for a centred
         ``gram [n, n]``, ``labels [n, A]`` in {+1, -1} and ``weights [n, A]`` above 0."""
 
-    def check(self, part: "Part", coefficients: Tensor) -> None:
+    def check(self, part: "LabelledPart", coefficients: Tensor) -> None:
         """Warn of what is not as the solver says, of ``coefficients [a, n]``; here of nothing."""
         return
 
@@ -122,7 +122,7 @@ class Solver(ABC):
         return scores
 
 
-class Part(NamedTuple):
+class LabelledPart(NamedTuple):
     """The ``rows [n]`` of ``columns [a]`` that have labels, all of the columns the same ones."""
 
     rows: Tensor
@@ -193,7 +193,7 @@ class Problem(NamedTuple):
             weights = weights * _inverse_frequency(labels, weights)
         return cls(gram, labels, weights, names)
 
-    def parts(self, joint: bool) -> Iterator[Part]:
+    def parts(self, joint: bool) -> Iterator[LabelledPart]:
         """Attributes with labels on the same images together: they share the linear algebra."""
         used = self.weights > 0
         if joint:
@@ -211,7 +211,7 @@ class Problem(NamedTuple):
             spread = trace - float(gram.sum()) / len(gram)
             if spread <= 1e-14 * trace:
                 raise HslError(f"{', '.join(names)}: all images have the same features")
-            yield Part(rows, columns, gram, labels, weights, names, spread < 0.5 * trace)
+            yield LabelledPart(rows, columns, gram, labels, weights, names, spread < 0.5 * trace)
 
 
 def centre(gram: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from hsl.errors import HslError
-from hsl.solvers.base import ClassWeight, Part, Solver, bordered
+from hsl.solvers.base import ClassWeight, LabelledPart, Solver, bordered
 from hsl.solvers.blocks import descend
 from hsl.solvers.dual import Box, Point, point, tolerance
 from hsl.solvers.interior import factor, interior
@@ -68,7 +68,7 @@ class SVM(Solver):
                 together = bool(own.inside(found.c).double().mean() > 0.95)
         return c, b
 
-    def check(self, part: Part, coefficients: Tensor) -> None:
+    def check(self, part: LabelledPart, coefficients: Tensor) -> None:
         """Say of which attributes this is not the optimum."""
         for a, name in enumerate(part.names):
             y, c = part.labels[:, a], coefficients[a]

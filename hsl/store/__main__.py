@@ -12,7 +12,7 @@ from hsl.errors import HslError
 from hsl.names import visible
 from hsl.options.arguments import given
 from hsl.progress import track
-from hsl.store.folder import Entry, damage, leftovers, records, surplus
+from hsl.store.folder import StoredFile, damage, leftovers, records, surplus
 from hsl.tables import print_table
 
 EXAMPLE = """examples:
@@ -61,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def show(options: argparse.Namespace) -> int:
     """Print a table of what is there."""
-    groups: dict[tuple[str, str], list[Entry]] = {}
+    groups: dict[tuple[str, str], list[StoredFile]] = {}
     entries, abandoned = records(options.folder), leftovers(options.folder)
     for entry in entries:
         backbone = str((entry.about or {}).get("backbone", ""))
@@ -109,12 +109,12 @@ def prune(options: argparse.Namespace) -> int:
     return 0
 
 
-def _damaged(entries: list[Entry]) -> list[tuple[Entry, str]]:
+def _damaged(entries: list[StoredFile]) -> list[tuple[StoredFile, str]]:
     checked = ((entry, damage(entry.path)) for entry in track(entries, "reading", len(entries)))
     return [(entry, reason) for entry, reason in checked if reason is not None]
 
 
-def _row(kind: str, backbone: str, entries: list[Entry]) -> dict[str, Any]:
+def _row(kind: str, backbone: str, entries: list[StoredFile]) -> dict[str, Any]:
     ages = [entry.age / _DAY for entry in entries]
     return {
         "kind": kind,

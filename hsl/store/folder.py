@@ -18,7 +18,7 @@ _RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
 _UNREADABLE = (SafetensorError, OSError, ValueError, TypeError)
 
 
-class Entry(NamedTuple):
+class StoredFile(NamedTuple):
     """A file of the store: ``size`` in bytes, ``age`` in seconds since it was written, and what
     the record says of itself; of a file whose header cannot be read, None."""
 
@@ -34,7 +34,7 @@ class Entry(NamedTuple):
         return "damaged" if self.about is None else str(self.about.get("kind", "unknown"))
 
 
-def records(folder: Path) -> list[Entry]:
+def records(folder: Path) -> list[StoredFile]:
     """The records in a folder, oldest first.
 
     Raises:
@@ -44,7 +44,7 @@ def records(folder: Path) -> list[Entry]:
     return sorted(found, key=lambda entry: -entry.age)
 
 
-def leftovers(folder: Path) -> list[Entry]:
+def leftovers(folder: Path) -> list[StoredFile]:
     """What killed writers left behind.
 
     Raises:
@@ -71,7 +71,7 @@ def damage(path: Path) -> str | None:
     return None
 
 
-def surplus(entries: list[Entry], most: float) -> list[Entry]:
+def surplus(entries: list[StoredFile], most: float) -> list[StoredFile]:
     """The oldest of ``entries``, by ``records``, without which the others have at most ``most``
     bytes."""
     total, found = sum(entry.size for entry in entries), []
@@ -83,7 +83,7 @@ def surplus(entries: list[Entry], most: float) -> list[Entry]:
     return found
 
 
-def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
+def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[StoredFile]:
     """The files of such names: nothing else in the folder is touched."""
     if not folder.is_dir():
         raise HslError(f"{folder}: no such folder; give the one that was a method's cache")
@@ -94,7 +94,7 @@ def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[Entry]:
                 status = path.stat()
             except FileNotFoundError:  # pruned meanwhile by another process
                 continue
-            yield Entry(path, status.st_size, now - status.st_mtime, None)
+            yield StoredFile(path, status.st_size, now - status.st_mtime, None)
 
 
 def _is_record(name: str) -> bool:
