@@ -1,9 +1,11 @@
 """Names as people give them (of labels, images, directions) where a person reads them, and where
 they become names of files."""
 
+import difflib
 import hashlib
 import re
 import unicodedata
+from collections.abc import Iterable
 
 #: What a file that hsl wrote names as the software that made it.
 SOFTWARE = "hsl"
@@ -33,6 +35,14 @@ def visible(text: str) -> str:
 def shortened(text: str, most: int) -> str:
     """``text`` in at most ``most`` characters: what is cut off its end becomes an ellipsis."""
     return text if len(text) <= most else f"{text[: max(most - 1, 0)]}…"
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """``", did you mean Smiling?"`` where a ``known`` name is like ``name``, upper and lower case
+    aside; else nothing."""
+    folded = {other.casefold(): other for other in known}
+    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.7)
+    return f", did you mean {visible(folded[close[0]])}?" if close else ""
 
 
 def file_stem(name: str) -> str:

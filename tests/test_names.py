@@ -10,7 +10,7 @@ from PIL import Image
 from rich.console import Console
 
 from hsl.figures.pictures import caption, save_figure
-from hsl.names import file_stem, shortened, visible
+from hsl.names import file_stem, meant, shortened, visible
 from hsl.progress import track
 from hsl.tables import markdown, print_table, write_csv, write_json
 
@@ -30,6 +30,14 @@ def test_what_would_not_show_is_written_as_an_escape() -> None:
     }  # fmt: skip
     assert {name: visible(name) for name in said} == said
     assert shortened("abcdef", 6) == "abcdef" and shortened("abcdef", 4) == "abc…"
+
+
+def test_what_was_meant() -> None:
+    known = ["Smiling", "Eyeglasses", "Not_Young", "Young"]
+    for typed in ("Smilling", "smiling", "SMILE_ing", "Smilin"):
+        assert meant(typed, known) == ", did you mean Smiling?"
+    assert meant("young", known) == ", did you mean Young?"
+    assert meant("Hat", known) == meant("", known) == meant("Smilling", []) == ""
 
 
 @pytest.mark.parametrize("name", NASTY, ids=ascii)
