@@ -66,8 +66,10 @@ def test_names_on_the_console(name: str, tmp_path: Path, monkeypatch) -> None:
     out = io.TextIOWrapper(io.BytesIO(), "utf-8", newline="\n")
     print_table(name, [{name: name, "n": {name: 1.0}}], Console(file=out, width=6000))
     print(markdown([{name: name}]), file=out)
-    monkeypatch.setattr("sys.stdout", out)
-    assert list(track([1, 2], f"grid of {name}", 2)) == [1, 2]
+    monkeypatch.setattr("sys.stderr", out)
+    for terminal in (False, True):
+        monkeypatch.setattr("hsl.progress.is_terminal", lambda: terminal)  # noqa: B023
+        assert list(track([1, 2], f"grid of {name}", 2)) == [1, 2]
     out.flush()
     text = out.buffer.getvalue().decode()  # type: ignore[attr-defined]
     assert not set(text) & {"\x00", "\x07", "\u202e"} and "\x1b[31mred" not in text

@@ -21,6 +21,7 @@ from hsl.train.folder import Run, origin
 from hsl.train.inside_lightning import take_over
 from hsl.train.kept import check_checkpoint
 from hsl.train.launching import end_ranks, environments, require_srun
+from hsl.train.lines import EpochLines
 from hsl.train.loggers import finish, loggers
 
 #: Of a run's name, what a ``fast_dev_run`` of it is called while it lasts.
@@ -163,6 +164,7 @@ class RunCLI(LightningCLI):
         except (TypeError, ValueError) as error:  # what Lightning says of its options' values
             words = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise HslError(f"trainer: {words}") from error
+        trainer.callbacks.insert(0, EpochLines())  # type: ignore[attr-defined]
         take_over(trainer)
         return trainer
 
