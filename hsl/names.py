@@ -40,9 +40,19 @@ def shortened(text: str, most: int) -> str:
 def meant(name: str, known: Iterable[str]) -> str:
     """``", did you mean Smiling?"`` where a ``known`` name is like ``name``, upper and lower case
     aside; else nothing."""
-    folded = {other.casefold(): other for other in known}
-    close = difflib.get_close_matches(name.casefold(), folded, n=1, cutoff=0.7)
-    return f", did you mean {visible(folded[close[0]])}?" if close else ""
+    near = closest(name, known)
+    return "" if near is None else f", did you mean {visible(near)}?"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The ``known`` name that is most like ``name``, else most like it with upper and lower case
+    aside; None where none is like it."""
+    names = list(known)
+    for read in (str, str.casefold):
+        of = {read(other): other for other in names}
+        if close := difflib.get_close_matches(read(name), of, n=1, cutoff=0.7):
+            return of[close[0]]
+    return None
 
 
 def file_stem(name: str) -> str:

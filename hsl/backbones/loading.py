@@ -23,6 +23,7 @@ from hsl.bundled import BUNDLED
 from hsl.errors import HslError
 from hsl.files import expanded, require_file
 from hsl.hub import snapshot
+from hsl.names import meant
 from hsl.schema import check, optional, text
 
 #: What names of files end in, and those of models on the Hub (``owner/model-v1.5``) do not.
@@ -160,7 +161,7 @@ def _locate(name: str) -> Path:
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix in _FILES:
         known = ", ".join([*BUNDLED.backbones, *SOURCES])
         raise HslError(f"{name}: no such file or folder; want one, a Hub id (owner/name), or one "
-                       f"of {known}")  # fmt: skip
+                       f"of {known}{meant(name, [*BUNDLED, *SOURCES])}")  # fmt: skip
     return _download(name)
 
 

@@ -17,6 +17,7 @@ from hsl.data.selection import Source, SourcePart
 from hsl.data.stream import Stream
 from hsl.errors import HslError
 from hsl.files import expanded
+from hsl.names import meant
 
 _AT_ONCE = 1000  # rows whose labels are read together
 _TEXTS = ("string", "large_string")
@@ -92,7 +93,8 @@ class Columns:
         missing = [name for name in names if name not in features]
         if missing or (wanted is True and not names):
             what = ", ".join(missing[:3]) or "of truth values or classes"
-            raise HslError(f"{data_set}: no column {what}; there are {', '.join(features)}")
+            raise HslError(f"{data_set}: no column {what}; there are {', '.join(features)}"
+                           f"{''.join(meant(name, features) for name in missing[:1])}")  # fmt: skip
         self.columns = {name: features[name] for name in names}
         classes = {name: getattr(f, "names", None) for name, f in self.columns.items()}
         self.names = [label for name, several in classes.items() for label in several or [name]]

@@ -9,6 +9,7 @@ from hsl.data.files import warn, warn_of_unread
 from hsl.data.index import Index, Inspection, Row
 from hsl.data.items import SPLITS, Split
 from hsl.errors import HslError
+from hsl.names import meant
 
 _AT_ONCE = 64  # images that are looked at before it is asked whether there are enough
 
@@ -154,7 +155,7 @@ def _columns(names: Sequence[str], labels: Mapping[str, int]) -> list[tuple[int,
     for name, value in labels.items():
         if name not in names:
             known = ", ".join(names) or "none"
-            raise HslError(f"where: no label {name!r}; there are {known}")
+            raise HslError(f"where: no label {name!r}; there are {known}{meant(name, names)}")
         if value not in (0, 1):
             raise HslError(f"where: {name}={value}: want 0 or 1")
     return [(names.index(name), float(value)) for name, value in labels.items()]

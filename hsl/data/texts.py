@@ -9,6 +9,7 @@ from hsl.assets import asset
 from hsl.bundled import BUNDLED
 from hsl.data.domains import domain
 from hsl.errors import HslError
+from hsl.names import meant
 
 Texts = dict[str, tuple[str, str]]
 
@@ -28,7 +29,8 @@ def texts(dataset: str, as_released: bool = False) -> Texts:
     if dataset in BUNDLED.domains:
         return dict(domain(dataset).texts)
     if dataset not in _released():
-        raise HslError(f"no texts of {dataset!r}: want one of {', '.join(_datasets())}")
+        raise HslError(f"no texts of {dataset!r}: want one of {', '.join(_datasets())}"
+                       f"{meant(dataset, _datasets())}")  # fmt: skip
     which = -1 if as_released else 1
     return {name: (row[0], row[which]) for name, row in _released()[dataset].items()}
 
@@ -47,7 +49,7 @@ def source_and_target(attribute: str) -> tuple[str, str]:
         raise HslError(
             f"{attribute}: give source and target texts; known are those of {BUNDLED.domain} "
             f"({bundled}, Not_ before each) and those of Asyrp's released code (smiling, "
-            "church_gothic, ...: hsl.data.texts)"
+            f"church_gothic, ...: hsl.data.texts){meant(attribute, known)}"
         )
     return known[attribute]
 
@@ -91,7 +93,8 @@ def texts_of(
     known = texts(given)
     names = list(known) if attributes is None else attributes
     if unknown := [name for name in names if name not in known]:
-        raise HslError(f"no texts for {', '.join(unknown)}: give source and target")
+        raise HslError(f"no texts for {', '.join(unknown)}: give source and target"
+                       f"{meant(unknown[0], known)}")  # fmt: skip
     return {name: known[name] for name in names}
 
 

@@ -1,6 +1,7 @@
 """Directions by name, and the backbone that they are for."""
 
 import math
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -10,6 +11,10 @@ from hsl.backbones import Backbone, Speed, devices, load
 from hsl.bundled import BUNDLED
 from hsl.directions import Direction
 from hsl.errors import HslError
+from hsl.names import closest, meant, visible
+
+#: Of directions' files: hsl's own, and those that Asyrp's authors released.
+_SUFFIXES = (".safetensors", ".pth")
 
 
 class Part(NamedTuple):
@@ -34,12 +39,25 @@ def find_direction(name: str, kind: str = "directions") -> Direction:
     Raises:
         HslError: neither exists.
     """
-    if Path(name).suffix in (".safetensors", ".pth") or Path(name).is_file():
+    if Path(name).suffix in _SUFFIXES or Path(name).is_file():
+        if not os.path.exists(name) and (hint := _beside(name)):
+            raise HslError(f"{name}: no such file{hint}")
         return Direction.load(name)
-    if name not in shipped(kind):
-        known = ", ".join(shipped(kind))
-        raise HslError(f"no direction {name!r}: give a .safetensors or .pth file or {known}")
+    known = shipped(kind)
+    if name not in known:
+        raise HslError(f"no direction {name!r}: give a .safetensors or .pth file or "
+                       f"{', '.join(known)}{meant(name, known) or _beside(name)}")  # fmt: skip
     return Direction.load(asset(f"{BUNDLED.folder}/{kind}/{name}.safetensors"))
+
+
+def _beside(name: str) -> str:
+    """Which of the directions' files in the folder of ``name`` was meant, if one is like it."""
+    folder = Path(name).parent
+    readable = os.path.isdir(folder) and os.access(folder, os.R_OK | os.X_OK)
+    files = [Path(file) for file in (os.listdir(folder) if readable else ())]
+    there = {file.stem: folder / file for file in files if file.suffix in _SUFFIXES}
+    near = closest(short(name), there)
+    return "" if near is None else f", did you mean {visible(str(there[near]))}?"
 
 
 def part(text: str, kind: str, kept: Sequence[Direction] = ()) -> Part:
@@ -65,7 +83,7 @@ def part(text: str, kind: str, kept: Sequence[Direction] = ()) -> Part:
 
 def short(name: str) -> str:
     """What messages and pictures call a direction: a file's name without its suffix."""
-    return Path(name).stem if Path(name).suffix in (".safetensors", ".pth") else Path(name).name
+    return Path(name).stem if Path(name).suffix in _SUFFIXES else Path(name).name
 
 
 def finite(text: str) -> float:

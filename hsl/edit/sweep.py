@@ -10,6 +10,7 @@ from hsl.directions import Boundary, PerImage
 from hsl.edit.parts import Part
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
+from hsl.names import meant
 from hsl.process import Edit
 
 
@@ -33,7 +34,7 @@ def check(axes: Sequence[Axis], parts: Sequence[Part]) -> None:
         if axis.name is not None and names.count(axis.name) != 1:
             known = ", ".join(dict.fromkeys(names))
             raise HslError(f"--interpolate {axis.name}: want one of the directions, by a name that "
-                           f"only one has: {known}")  # fmt: skip
+                           f"only one has: {known}{meant(axis.name, names)}")  # fmt: skip
         if axis.name is not None and len(parts) > 1 and isinstance(parts[0].direction, Boundary):
             raise HslError(f"--interpolate {axis.name}: boundaries are crossed together; leave out "
                            "the name, for factors of all distances")  # fmt: skip

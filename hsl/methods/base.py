@@ -13,6 +13,7 @@ from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 from hsl.methods.checkpoint import about_of
+from hsl.names import meant
 from hsl.options.checks import refinements, require
 from hsl.process import SHARES, Edit, Injection, SeededNoise, invert, last, reverse
 from hsl.schema import LAST_T, optional, timestep, whole
@@ -152,7 +153,8 @@ class Method(L.LightningModule):
         """
         if name not in self.directions:
             known = ", ".join(self.directions) or "none"
-            raise HslError(f"no direction {name!r}; there are: {known}")
+            raise HslError(f"no direction {name!r}; there are: {known}"
+                           f"{meant(name, self.directions)}")  # fmt: skip
         t_edit = self.t_edit_of(name)
         if t_edit is None or self.t_boost is None:
             raise HslError("t_edit and t_boost are not set: give both, or use Intervals")

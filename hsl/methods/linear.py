@@ -29,6 +29,7 @@ from hsl.methods.base import MethodOptions, require_suited
 from hsl.methods.checkpoint import about_of
 from hsl.methods.features import Blocks, Sample
 from hsl.methods.mixed import Mixed
+from hsl.names import meant
 from hsl.process import Edit, invert
 from hsl.solvers import SVM, Figures, Solution, Solver, combine, figures, gram
 from hsl.store import Record, key_of
@@ -184,7 +185,8 @@ class Linear(Mixed):
         unknown = [name for name in names if name not in known]
         if unknown or not names:
             raise HslError(f"no labels for {', '.join(unknown) or 'anything'} in these data; "
-                           f"there are: {', '.join(known) or 'none'}")  # fmt: skip
+                           f"there are: {', '.join(known) or 'none'}"
+                           f"{''.join(meant(name, known) for name in unknown[:1])}")  # fmt: skip
         for name in names:
             if not name or hasattr(nn.ModuleDict(), name) or set(name) & set("./"):
                 raise HslError(f"{name!r} cannot be the name of a direction: rename the attribute")

@@ -11,6 +11,7 @@ from hsl.data.domains import excluded_by
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
 from hsl.metrics.base import PerSample, check_images, held, on_device
+from hsl.names import meant
 from hsl.ranks import of_first
 
 
@@ -64,7 +65,8 @@ class AttributeChange(PerSample):
         for name in (target, *excluded):
             if name not in self.names:
                 known = ", ".join(self.names)
-                raise HslError(f"attribute {name!r}: the judge knows only {known}")
+                raise HslError(f"attribute {name!r}: the judge knows only {known}"
+                               f"{meant(name, self.names)}")  # fmt: skip
         if value not in (0, 1):
             raise HslError(f"{target}={value}: an attribute is set to 0 or 1")
         self.target, self.value = self.names.index(target), value

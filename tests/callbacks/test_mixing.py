@@ -263,7 +263,7 @@ def test_test_measures_the_edits_of_the_fit(call, runs: Path) -> None:
     [
         ("validate", {}, "no boundaries yet"),
         ("test", {}, "no boundaries yet"),
-        ("fit", {"model.init_args.attributes": "[Smile]"}, "no labels for Smile"),
+        ("fit", {"model.init_args.attributes": "[Smilin]"}, "did you mean Smiling?"),
         ("fit", {"model.init_args.t": 4000}, "t=4000: want a timestep"),
         ("fit", {"model.init_args.spaces": "[eps]"}, "want x, h or both"),
         ("fit", {"mixing.space": "z"}, "mixing: space"),

@@ -293,6 +293,7 @@ def test_the_bundled_texts(folder: str, tmp_path: Path) -> None:
         ({"t_0": 2000}, "t_0"),
         ({"t_0": 3}, "steps"),
         ({"texts": "toyfaces", "attributes": ["Nope"]}, "no texts for Nope"),
+        ({"texts": "toyfaces", "attributes": ["Smileing"]}, r"did you mean Smiling\?$"),
         ({"texts": {"Grin": ("face", "smiling face")}}, "no labels for Male"),
         ({"texts": "toyfaces", "certain": 0.6}, "certain=0.6: want a share"),
         ({"texts": "toyfaces", "certain": 0.0}, "certain=0.0: want a share"),

@@ -229,6 +229,7 @@ def test_guides_may_not_measure(make: Callable[[], PerSample]) -> None:
     ("make", "message"),
     [
         (lambda: AttributeChange(Planted(), "Bald"), "the judge knows only Smiling"),
+        (lambda: AttributeChange(Planted(), "smilng"), r", did you mean Smiling\?$"),
         (lambda: AttributeChange(Planted(), "Male", excluded=["Bald"]), "'Bald'"),
         (lambda: AttributeChange(Planted(), "Male", 2), "set to 0 or 1"),
         (lambda: DirectionalSimilarity(Plane(), "face", "visage"), "reword"),

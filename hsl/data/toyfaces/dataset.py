@@ -18,6 +18,7 @@ from hsl.data.toyfaces.factors import (
 )
 from hsl.data.toyfaces.renderer import render
 from hsl.errors import HslError
+from hsl.names import meant
 from hsl.options.checks import count_or_none, require
 from hsl.types import attribute_and_value
 
@@ -240,4 +241,5 @@ def _check_labels(attributes: Mapping[str, int]) -> None:
     for name, value in attributes.items():
         if name not in COLUMN or value not in (0, 1):
             known = ", ".join(ATTRIBUTES)
-            raise HslError(f"{name}={value}: want 0 or 1 for one of {known}")
+            raise HslError(f"{name}={value}: want 0 or 1 for one of {known}"
+                           f"{'' if name in COLUMN else meant(name, ATTRIBUTES)}")  # fmt: skip
