@@ -37,6 +37,11 @@ def shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: max(most - 1, 0)]}…"
 
 
+def by(shape: Iterable[int]) -> str:
+    """A shape as one says it: ``3 x 32 x 32``."""
+    return " x ".join(map(str, shape))
+
+
 def meant(name: str, known: Iterable[str]) -> str:
     """``", did you mean Smiling?"`` where a ``known`` name is like ``name``, upper and lower case
     aside; else nothing."""

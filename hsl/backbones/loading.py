@@ -159,9 +159,9 @@ def _locate(name: str) -> Path:
     if path.exists():
         return path if path.is_dir() else require_file(path, "a folder or a checkpoint")
     if name.count("/") != 1 or name.startswith((".", "/", "~")) or path.suffix in _FILES:
-        known = ", ".join([*BUNDLED.backbones, *SOURCES])
+        known = [*BUNDLED.backbones, *SOURCES]
         raise HslError(f"{name}: no such file or folder; want one, a Hub id (owner/name), or one "
-                       f"of {known}{meant(name, [*BUNDLED, *SOURCES])}")  # fmt: skip
+                       f"of {', '.join(known)}{meant(name, known)}")  # fmt: skip
     return _download(name)
 
 

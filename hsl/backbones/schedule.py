@@ -65,6 +65,11 @@ class Schedule:
         previous = torch.cat([torch.ones(1, dtype=torch.float64), alpha_bar[:-1]])
         return Schedule(1 - alpha_bar / previous)
 
+    def __repr__(self) -> str:
+        """One line."""
+        ends = f"{self.alpha_bar(0):.4g} to {self.alpha_bar(len(self) - 1):.3g}"
+        return f"Schedule({len(self)} timesteps, alpha-bar {ends})"
+
     def __len__(self) -> int:
         return len(self.betas)
 

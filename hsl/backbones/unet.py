@@ -17,6 +17,8 @@ from hsl.backbones.schedule import Schedule
 from hsl.backbones.speed import PLAIN, Speed, require_compiler
 from hsl.backbones.split import first_half, other_half, require_splittable
 from hsl.errors import HslError
+from hsl.names import by, visible
+from hsl.pixels import require_pixels
 
 Tap = Literal["before", "middle", "after"]
 TAPS: tuple[Tap, ...] = ("before", "middle", "after")
@@ -87,6 +89,13 @@ class Backbone(nn.Module):
         self.eps_errors: list[float] | None = None
         #: Whether the second half of its output is the variance of the ancestral step.
         self.learned_variance = unet.config.out_channels == 2 * self.channels
+
+    def __repr__(self) -> str:
+        """One line; ``unet`` lists the layers."""
+        where = f"{'in' if self.tap == 'middle' else self.tap} the middle block"
+        sizes = f"images {by([self.image_size] * 2)}, x {by(self.x_shape)}, h {by(self.h_shape)}"
+        times = f"{len(self.schedule)} timesteps"
+        return f"Backbone({visible(self.name)}, {sizes} {where}, {times}, {self.device})"
 
     def train(self, mode: bool = True) -> "Backbone":
         """Stay in evaluation mode: a frozen network has no other."""
@@ -188,12 +197,14 @@ class Backbone(nn.Module):
         """Images ``[B, 3, S, S]`` in [-1, 1] to x_0 ``[B, C, s, s]``.
 
         Raises:
-            HslError: images of another size, or the denoiser takes another number of channels.
+            HslError: images of another size or with other values, such as 0 to 255, or the denoiser
+                takes another number of channels.
         """
         size, sides = self.image_size, list(image.shape[-2:])
         if sides != [size, size]:
             raise HslError(f"{self.name}: takes images of {size} x {size} pixels, not "
                            f"{' x '.join(map(str, sides))}: bring them to its size")  # fmt: skip
+        require_pixels(f"{self.name}: image", image)
         x = self.codec.encode(image.to(self.dtype))
         if x.shape[1] != self.channels:
             raise HslError(f"{self.name}: takes {self.channels} channels, but an image has "

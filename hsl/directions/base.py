@@ -11,12 +11,15 @@ from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import files
 from hsl.errors import HslError
 from hsl.files.tensors import require_weights
+from hsl.names import visible
 from hsl.schema import Rule, check, one_of
 
 Space = Literal["h", "x", "eps"]
 SPACES: tuple[Space, ...] = ("h", "x", "eps")
 #: What a direction's file says in timesteps.
 _TIMES = ("steps", "t_edit", "t_start", "t_boost", "t_0")
+#: What a line about a direction repeats of its file.
+_SAID = ("strength", "t_edit", "t_boost", "backbone")
 #: The kinds by name: their modules stand on this one, so it can import none of them.
 _KINDS: dict[str, type[Any]] = {}
 
@@ -47,6 +50,21 @@ class Direction(nn.Module):
             raise HslError(f"space {space!r}: want one of {', '.join(SPACES)}")
         self.space: Space = space
         self.about: dict[str, Any] = {}
+
+    def __repr__(self) -> str:
+        """One line: the kind, its name, what it is made of, and how its file says to use it."""
+        name = [visible(str(self.about["name"]))] if self.about.get("name") else []
+        use = [f"{key} {visible(str(self.about[key]))}" for key in _SAID
+               if self.about.get(key) is not None]  # fmt: skip
+        return f"{type(self).__name__}({', '.join([*name, self.outline(), *use])})"
+
+    def outline(self) -> str:
+        """What it is made of, in a few words."""
+        return f"in {self.space}"
+
+    def called(self) -> str:
+        """Its name, else its kind: as a part of another."""
+        return visible(str(self.about.get("name") or type(self).__name__))
 
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
         """The change at timestep ``t``, shaped like ``b.h``, ``x`` or eps, or broadcastable."""

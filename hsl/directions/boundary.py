@@ -156,6 +156,11 @@ class Boundary(Direction):
         new.about = dict(self.about)
         return new
 
+    def outline(self) -> str:
+        spaces, n = " and ".join(s for s in ("x", "h") if s in self.normals), len(self.timesteps)
+        where = "with no mixing step yet" if self.t is None else f"crossed at t = {self.t}"
+        return f"{spaces} at {n} timestep{'s' * (n != 1)}, {where}"
+
     def config(self) -> dict[str, Any]:
         shapes = {k: list(v.shape) for k, v in self.normals.items()}
         return {

@@ -63,6 +63,15 @@ class Combination(Direction):
         rows = torch.stack([other.flatten(1) for other in others], dim=1)
         return project_out(total.flatten(1).expand(len(rows), -1), rows).view_as(others[0])
 
+    def outline(self) -> str:
+        parts = [
+            f"{weight:g} {part.called()}"  # type: ignore[operator]  # a Direction
+            for weight, part in zip(self.weights, self.directions, strict=True)
+        ]
+        removed = [part.called() for part in self.removed]  # type: ignore[operator]
+        without = f" without {', '.join(removed)}" if removed else ""
+        return f"{' + '.join(parts)}{without} in {self.space}"
+
     def config(self) -> dict[str, Any]:
         return {
             "kind": self.kind,

@@ -94,6 +94,11 @@ class ImplicitFunction(Direction):
             out = out + temb[:, :, None, None]
         return self.conv2(silu(self.norm2(out))) if ddpm else self.out_layers(out)
 
+    def outline(self) -> str:
+        once = ", one function for all t" if self.arguments["ignore_timesteps"] else ""
+        channels, family = self.arguments["channels"], self.arguments["family"]
+        return f"h of {channels} channels, family {family}{once}"
+
     def config(self) -> dict[str, Any]:
         return {"kind": self.kind, **self.arguments}
 

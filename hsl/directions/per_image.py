@@ -58,6 +58,10 @@ class PerImage(Direction):
         """The same for some of the images."""
         return PerImage(list(self.directions), self.weights[rows])  # type: ignore[arg-type]
 
+    def outline(self) -> str:
+        parts = [part.called() for part in self.directions]  # type: ignore[operator]
+        return f"{', '.join(parts)} with weights for {len(self.weights)} images, in {self.space}"
+
     def config(self) -> dict[str, Any]:
         parts = [d.config() for d in self.directions]  # type: ignore[operator]
         return {"kind": self.kind, "directions": parts, "images": len(self.weights)}

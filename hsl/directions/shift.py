@@ -10,6 +10,7 @@ from hsl.backbones import Backbone, Bottleneck
 from hsl.directions.algebra import made_for, project_out, require_steps
 from hsl.directions.base import SPACES, Direction, Space
 from hsl.errors import HslError
+from hsl.names import by
 from hsl.schema import Rule, grid, listed, one_of, optional, whole
 
 
@@ -51,6 +52,10 @@ class Shift(Direction):
         """Which of the tensors is used at timestep ``t``: the nearest timestep's."""
         timesteps = self.timesteps or [t]
         return min(range(len(timesteps)), key=lambda i: abs(timesteps[i] - t))
+
+    def outline(self) -> str:
+        shape = f"{self.space} {by(self.delta.shape[-3:])}"
+        return shape if self.timesteps is None else f"{shape} at {len(self.timesteps)} timesteps"
 
     def config(self) -> dict[str, Any]:
         return {

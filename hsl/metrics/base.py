@@ -15,11 +15,11 @@ from torchmetrics.utilities import dim_zero_cat
 from hsl.confidence import bca, of_share
 from hsl.encoders.roles import HasRole, Role, require_guide, require_judge
 from hsl.errors import HslError
+from hsl.pixels import require_pixels
 from hsl.ranks import of_first
 
 Statistics = Callable[[Tensor], Mapping[str, Tensor]]
 _LARGEST_INDEX = 2**24  # the state is float32, which holds integers exactly up to here
-_RANGE = 1.5  # an edited image may leave [-1, 1] a little; one in [0, 255] does not pass
 J = TypeVar("J", bound=HasRole)
 
 
@@ -160,14 +160,10 @@ def check_images(where: str, **images: Tensor) -> list[Tensor]:
     """
     shape = next(iter(images.values())).shape
     for name, image in images.items():
-        if not image.is_floating_point():
-            raise HslError(f"{where}: {name} is {image.dtype}; want float in [-1, 1]")
         if image.ndim != 4 or image.shape[1] != 3 or image.shape != shape:
             got, want = list(image.shape), [*shape] if len(shape) == 4 else "[B, 3, H, W]"
             raise HslError(f"{where}: {name} is {got}; want RGB images {want}")
-        if not bool((image.abs() <= _RANGE).all()):  # false for NaN, too
-            low, high = image.amin().item(), image.amax().item()
-            raise HslError(f"{where}: {name} spans [{low:.3g}, {high:.3g}]; want [-1, 1]")
+        require_pixels(f"{where}: {name}", image)
     return [image.detach().float() for image in images.values()]
 
 

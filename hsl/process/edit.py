@@ -77,6 +77,22 @@ class Edit:
         if self.t_start is not None and self.t_start < self.t_edit:
             raise HslError(f"t_start={self.t_start} is below t_edit={self.t_edit}: nothing to edit")
 
+    def __repr__(self) -> str:
+        """One line: what is put in, how much, how and where."""
+        s = torch.as_tensor(self.strength).double()
+        much = f"{s.min():g}"
+        if s.numel() > 1:
+            much += f" to {s.max():g} of {len(s)} images"
+        at = [f"t = {self.t_edit} {'and above' if self.t_start is None else f'to {self.t_start}'}"]
+        if self.t_boost:
+            at.append(f"boosting below t = {self.t_boost}")
+        if self.mask is not None:
+            at.append("masked")
+        for name, usual in (("h_factor", 1), ("rescale", True), ("dt_lambda", 1)):
+            if (value := getattr(self, name)) != usual:
+                at.append(f"{name} {value}")
+        return f"Edit({self.direction!r}, strength {much}, {self.injection}, {', '.join(at)})"
+
     @classmethod
     def of(
         cls,
