@@ -24,7 +24,7 @@ class Validation(L.Callback):
 
     Args:
         guide: name for `AttributeClassifier.load`; None: nothing is measured.
-        resize: let ToyFaces' guide look at drawn faces of other sizes.
+        resize: let a guide look at images of other sizes than its own, resized to its.
 
     Raises:
         HslError: a judge.
