@@ -1,7 +1,7 @@
 """What the command does: edit, replay a record, or save a mean delta h."""
 
 import argparse
-import itertools
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from hsl.edit.plan import plan, say
 from hsl.edit.records import SampleRecord, sample
 from hsl.edit.sources import Inputs, latents, read
 from hsl.edit.sweep import sweep
+from hsl.edit.texts import endings
 from hsl.errors import HslError
 from hsl.figures.pictures import save_figure
 from hsl.process import SHARES
@@ -26,9 +27,9 @@ from hsl.process import SHARES
 def edit(options: argparse.Namespace) -> None:
     """Edit images or samples; the last line printed is the path of the picture that shows them (the
     folder, where each image has one of its own)."""
-    out, made = places.folder(options), plan(options)
+    began, out, made = time.time(), places.folder(options), plan(options)
     source = read(options, made.backbone)
-    labels = ["_".join(v) for v in itertools.product(*(axis.labels for axis in made.axes))]
+    labels = endings(made.axes)
     shown, names = _names(source, labels, len(made.axes))
     records = [options.record] if options.record else []
     places.check(options, [out / name for name in (*shown, *names)], records, "etas")
@@ -43,12 +44,13 @@ def edit(options: argparse.Namespace) -> None:
         made.backbone, x_T, made.grid, what, options.eta, index, batch=options.batch
     )
     for path in records:
-        record.save(path)
+        replace(record, names=names).save(path)
     for name, image in zip(names, result, strict=True):
         save_image(out / name, image)
     figures = pictures.draw(made, source, before, result.unflatten(0, (n, count)))
     for name, figure in zip(shown, figures, strict=True):
         save_figure(out / name, figure)
+    places.clear(options, out, [*shown, *names], began)
     print(out if len(shown) > 1 else out / shown[0])
 
 
@@ -95,13 +97,14 @@ def save_mean(options: argparse.Namespace) -> None:
 
 @torch.no_grad()
 def replay(options: argparse.Namespace) -> None:
-    """Make the images of a record again, under their indices; the last line printed is the
-    folder."""
-    out, record = places.folder(options), SampleRecord.load(options.replay)
-    names = distinct([f"{index}.png" for index in record.index.tolist()])
+    """Make the images of a record again, under their names (those of older records, which have
+    none, under their indices); the last line printed is the folder."""
+    began, out, record = time.time(), places.folder(options), SampleRecord.load(options.replay)
+    names = record.names or distinct([f"{index}.png" for index in record.index.tolist()])
     places.check(options, [out / name for name in names])
     backbone = load(options.backbone, record.backbone["tap"])
     move(backbone, options.device, options.speed or ())
     for name, image in zip(names, record.replay(backbone), strict=True):
         save_image(out / name, image)
+    places.clear(options, out, names, began)
     print(out)

@@ -14,6 +14,7 @@ from hsl.names import visible
 #: Images in a strip: a picture's height has a limit.
 ROWS = 24
 _TITLE, _LEAST = 11.0, 6.0  # font sizes in points
+_ABOVE = 0.06  # inches above a title
 _WIDE = 0.58  # of a letter, in its size
 
 
@@ -32,8 +33,8 @@ def draw(made: Plan, source: Inputs, before: Unedited, result: Tensor) -> Iterat
         for name, images in zip(source.names, result, strict=True):
             title = f"{name}: {first.name} (down), {second.name} (across)"
             rows = images.unflatten(0, (len(first.values), len(second.values)))
-            figure = draw_grid(list(rows.transpose(0, 1)), second.labels, "")
-            yield _titled(_with_rows(figure, first.labels, len(second.values)), title)
+            figure = draw_grid(list(rows.transpose(0, 1)), second.labels, "", first.labels)
+            yield _titled(figure, [title, _besides(made)])
         return
     columns, titles = [before.rebuilt], ["sample"]
     if source.images is not None:
@@ -46,7 +47,9 @@ def draw(made: Plan, source: Inputs, before: Unedited, result: Tensor) -> Iterat
     titles += made.axes[0].labels if made.axes else ["edited"]
     n = len(result)
     title = _title(made) + (f" (the first {ROWS} of {n})" if n > ROWS else "")
-    yield _titled(draw_grid([column[:ROWS] for column in columns], titles, ""), title)
+    rows = source.labels[:ROWS]
+    figure = draw_grid([column[:ROWS] for column in columns], titles, "", rows)
+    yield _titled(figure, [title, _besides(made)])
 
 
 def _title(made: Plan) -> str:
@@ -62,21 +65,18 @@ def _title(made: Plan) -> str:
     return f"{'factors of ' if made.axes and alone is None else ''}{', '.join(parts)}"
 
 
-def _titled(figure: Figure, title: str) -> Figure:
-    """With a title as large as fits, and no longer than that."""
-    title = visible(title)
+def _besides(made: Plan) -> str:
+    """What else was asked for, or is done unasked: attributes that are kept, boosting."""
+    kept = [f"keeping {', '.join(made.kept)}"] if made.kept else []
+    boosted = [f"boosting below t = {made.edit.t_boost}"] if made.edit.t_boost else []
+    return "; ".join(kept + boosted)
+
+
+def _titled(figure: Figure, lines: list[str]) -> Figure:
+    """With a title of some lines as large as fits, and no longer than that."""
+    lines = [visible(line) for line in lines if line]
     points = figure.get_figwidth() * 72 * 0.96 / _WIDE
-    size = max(min(_TITLE, points / max(len(title), 1)), _LEAST)
-    figure.suptitle(caption(title, int(points / size)), fontsize=size)
-    return figure
-
-
-def _with_rows(figure: Figure, labels: list[str], columns: int) -> Figure:
-    """With a label before each row."""
-    for axis, label in zip(figure.axes[::columns], labels, strict=True):
-        axis.text(-0.06, 0.5, label, transform=axis.transAxes, rotation=90, fontsize=9,
-                  ha="right", va="center")  # fmt: skip
-    width = figure.get_figwidth()
-    figure.set_figwidth(width + 0.25)
-    figure.subplots_adjust(left=0.26 / (width + 0.25))
+    size = max(min(_TITLE - len(lines) + 1, points / max(map(len, lines))), _LEAST)
+    text = "\n".join(caption(line, int(points / size)) for line in lines)
+    figure.suptitle(text, fontsize=size, y=1 - _ABOVE / figure.get_figheight())
     return figure

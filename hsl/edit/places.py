@@ -2,12 +2,19 @@
 
 import argparse
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from hsl.edit.options import OUT
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
-from hsl.files.outputs import require_distinct, require_other_folder, require_outputs
+from hsl.files.outputs import (
+    clear_pictures,
+    require_distinct,
+    require_other_folder,
+    require_outputs,
+)
 
 _SINGLE = ("content", "replay")
 _NAMED = ("direction", "boundary", "keep")
@@ -43,6 +50,23 @@ def check(
     require_outputs(outputs, inputs, options.overwrite)
     require_outputs(tensors, inputs, options.overwrite, key)
     require_distinct([*outputs, *tensors])
+
+
+def clear(options: argparse.Namespace, out: Path, written: Iterable[str], began: float) -> None:
+    """Let the default folder hold this edit's pictures alone: what hsl wrote there before, and this
+    job neither read nor wrote, goes. Other folders, which were named, stay as they are.
+
+    Args:
+        options: of the command line.
+        out: the folder.
+        written: names in it.
+        began: when this job did, by the clock of files: what is younger may be another's.
+    """
+    if options.out == OUT:
+        gone = clear_pictures(out, [out / name for name in written], _inputs(options), began)
+        if gone:
+            print(f"hsl.edit: {out}: {gone} pictures of earlier edits made way for these; --out "
+                  "FOLDER keeps edits apart", file=sys.stderr)  # fmt: skip
 
 
 def _inputs(options: argparse.Namespace) -> Iterator[Path]:

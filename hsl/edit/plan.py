@@ -13,7 +13,7 @@ from hsl.directions import Boundary
 from hsl.edit import interval, sweep, texts
 from hsl.edit.explicit import h_along
 from hsl.edit.joining import coefficients, grid_for, join, overridden
-from hsl.edit.parts import Part, find_direction, load_for, move, part
+from hsl.edit.parts import Part, find_direction, load_for, move, part, short
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
 from hsl.files import require_file
@@ -34,7 +34,8 @@ class Plan(NamedTuple):
 
     ``edit`` is that of one strength (of a single direction on an axis: 1); ``units`` are the parts'
     `coefficients`; ``inversion`` and ``grid`` ascend to the same timestep; ``content``, the image
-    whose h is injected, is ``[1, 3, S, S]``.
+    whose h is injected, is ``[1, 3, S, S]``; ``kept`` are the names of what ``--keep`` leaves as it
+    is.
     """
 
     backbone: Backbone
@@ -45,6 +46,7 @@ class Plan(NamedTuple):
     inversion: list[int]
     grid: list[int]
     content: Tensor | None
+    kept: list[str]
 
 
 def plan(options: argparse.Namespace) -> Plan:
@@ -82,7 +84,8 @@ def plan(options: argparse.Namespace) -> Plan:
             backbone.schedule, edit, options.invert_steps, bool(options.seeds), "--invert-steps"
         )
     units = coefficients([p.direction for p in parts], options.steps, options.scaled)
-    return Plan(backbone, edit, parts, units, axes, inversion, grid, content)
+    names = [short(name) for name in options.keep or []]
+    return Plan(backbone, edit, parts, units, axes, inversion, grid, content, names)
 
 
 def _of(options: argparse.Namespace, backbone: Backbone, parts: list[Part]) -> Edit:
@@ -155,6 +158,7 @@ def say(made: Plan, steps: int) -> None:
     crossed = isinstance(edit.direction, Boundary)
     way = "crossed" if crossed else edit.injection
     title = f"{way}, {len(times)} of {len(made.grid)} steps edited, {span}; {boosting}"
+    title += f"; keeping {', '.join(made.kept)}" if made.kept else ""
     rows: list[dict[str, Any]] = []
     for p, unit in zip(made.parts, made.units, strict=True):
         own = [a for a in made.axes if a.name == p.name or len(made.parts) == 1]

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import torch
@@ -39,6 +39,13 @@ _HEADER: dict[str, Rule] = {
     "backbone": anything(),
     "batch": whole(1),
 }
+#: Of older records some are not there.
+_KNOWN = {*_HEADER, "edit", "direction", "about", "names"}
+#: Never a file outside the folder that they are written to, whoever made the record.
+_NAMES = Rule(
+    "distinct names of PNG files within a folder",
+    lambda v: isinstance(v, list) and all(map(_is_inside, v)) and len(set(v)) == len(v) > 0,
+)
 _EDIT: dict[str, Rule] = {
     "strength": number(),
     "t_edit": timestep,
@@ -67,6 +74,7 @@ class SampleRecord:
         backbone: its name, hash and tap, h_shape and the commit, as `provenance` has them.
         batch: images at once. Sums over batches of other sizes differ in their last bits.
         noises: z by timestep, ``[N, C, s, s]``, where there was any.
+        names: of the images' files, PNG within some folder, one each; empty: they have none.
     """
 
     x_T: Tensor
@@ -78,6 +86,7 @@ class SampleRecord:
     backbone: dict[str, Any]
     batch: int
     noises: dict[int, Tensor]
+    names: Sequence[str] = ()
 
     def replay(self, backbone: Backbone) -> Tensor:
         """The images again, ``[N, 3, S, S]`` in [-1, 1] on the CPU: the same bits on the same
@@ -110,6 +119,8 @@ class SampleRecord:
         header: dict[str, Any] = {"format": _FORMAT, "grid": self.grid, "etas": self.etas,
                                   "seed": self.seed, "backbone": self.backbone,
                                   "batch": self.batch, "edit": None}  # fmt: skip
+        if self.names:
+            header["names"] = list(self.names)
         if self.edit is not None:
             values = {f.name: getattr(self.edit, f.name) for f in fields(Edit)}
             direction: Direction = values.pop("direction")
@@ -127,7 +138,7 @@ class SampleRecord:
         Raises:
             HslError: a missing or damaged file, or another one.
         """
-        header, tensors = read_tensors(path, _WANTED, {*_HEADER, "edit", "direction", "about"})
+        header, tensors = read_tensors(path, _WANTED, _KNOWN)
         try:
             return _record(header, tensors)
         except Exception as error:  # sizes that no tensor has raise whatever torch has for them
@@ -217,7 +228,7 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
     def part(prefix: str) -> dict[str, Tensor]:
         return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
 
-    check(header, _HEADER, [*_HEADER, "edit"])
+    check(header, _HEADER | {"names": _NAMES}, [*_HEADER, "edit"])
     check(header["backbone"], ABOUT, ["backbone", "backbone_hash", "tap"])
     grid, noises = header["grid"], part("noise.")
     if len(header["etas"]) != len(grid):
@@ -229,6 +240,9 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
     x_T, index = tensors["x_T"].float(), tensors["index"]  # whatever type who changed it took
     if x_T.ndim != 4 or not len(x_T) or index.shape != x_T.shape[:1] or index.dtype != torch.int64:
         raise ValueError(f"x_T has shape {list(x_T.shape)}, index {list(index.shape)}")
+    names = header.get("names", [])
+    if names and len(names) != len(x_T):
+        raise ValueError(f"{len(names)} names for {len(x_T)} images")
     if any(z.shape != x_T.shape for z in noises.values()):
         raise ValueError("noise of another shape than x_T")
     require_weights({"x_T": x_T, **noises})
@@ -239,7 +253,17 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
     if missing := [t for t in drawn if str(t) not in noises]:
         raise ValueError(f"no noise at t={missing[0]}, where it was drawn")
     return SampleRecord(x_T, grid, header["etas"], index, header["seed"], edit, header["backbone"],
-                        header["batch"], {int(t): z for t, z in noises.items()})  # fmt: skip
+                        header["batch"], {int(t): z for t, z in noises.items()},
+                        names)  # fmt: skip
+
+
+def _is_inside(name: object) -> bool:
+    """Whether this names a PNG file within whatever folder it is put into."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    path = PurePosixPath(name)
+    inside = not path.is_absolute() and ".." not in path.parts and path.as_posix() == name
+    return inside and path.suffix.lower() == ".png"
 
 
 def _edit(

@@ -22,6 +22,13 @@ class Inputs(NamedTuple):
     numbers: Tensor
     images: Tensor | None
 
+    @property
+    def labels(self) -> list[str]:
+        """What each is called in a picture: by its seed, or by its file."""
+        if self.images is None:
+            return [f"seed {number}" for number in self.numbers.tolist()]
+        return self.names
+
 
 class Unedited(NamedTuple):
     """x_T ``[N, C, s, s]``, and the images ``[N, 3, S, S]`` that it leads to unedited; on the

@@ -1,6 +1,8 @@
 """What options that are no plain numbers say."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,6 +15,17 @@ from hsl.errors import HslError
 MOST = 100
 #: Of seeds: the largest, plus one, and how many at once.
 LIMIT, MANY = 2**63, 100_000
+
+
+def endings(axes: Sequence["Axis"]) -> list[str]:
+    """What the names of the edits of one image end in, in the order of their strengths: a number,
+    by which a listing of files has them in that order, and their labels, ``3_+0.50``. Without axes
+    one edit, and nothing."""
+    labels = ["_".join(labels) for labels in itertools.product(*(axis.labels for axis in axes))]
+    if not axes:
+        return labels
+    digits = len(str(len(labels)))
+    return [f"{i:0{digits}d}_{label}" for i, label in enumerate(labels, 1)]
 
 
 class Axis(NamedTuple):

@@ -91,6 +91,31 @@ def require_other_folder(out: str | Path, inputs: Iterable[str | Path], option: 
         raise HslError(f"{option} {out}: is the folder of the images; give another folder")
 
 
+def clear_pictures(
+    folder: Path, written: Iterable[Path], inputs: Iterable[Path], before: float
+) -> int:
+    """Remove the PNG images that hsl wrote into a folder and its subfolders; how many.
+
+    Args:
+        folder: links in it are not followed, nor removed.
+        written: stays, by whatever name; it is new.
+        inputs: files and folders that were read: stay too.
+        before: seconds since 1970: what was changed later stays.
+    """
+    stay = {_identity(path) for path in (*written, *_files(inputs))}
+    gone = 0
+    for place, _, names in os.walk(folder, topdown=False, followlinks=False):
+        pictures = [Path(place, name) for name in names if name.lower().endswith(".png")]
+        for path in pictures:
+            old = not path.is_symlink() and path.stat().st_mtime < before
+            if old and _identity(path) not in stay and _is_marked(path, None):
+                path.unlink()
+                gone += 1
+        if pictures and Path(place) != folder and not os.listdir(place):
+            os.rmdir(place)
+    return gone
+
+
 def _files(inputs: Iterable[str | Path]) -> Iterator[Path]:
     """Files among the inputs, and in the folders among them."""
     for path in map(Path, inputs):

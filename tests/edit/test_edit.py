@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from hsl.backbones import load
 from hsl.data.images import load_images, save_image
 from hsl.directions import Direction, ImplicitFunction, Shift, provenance
 from hsl.edit import join, plan, records, sources
+from hsl.edit.records import SampleRecord
 from hsl.errors import HslError
 from hsl.process import reverse
 from runs import saved_backbone
@@ -299,9 +301,15 @@ def test_a_record_makes_the_same_files_again(place: Place, sampled: bool, tmp_pa
     assert place.call(*arguments, "--record", record, out=out) == 0
     assert place.call("--replay", record, out=f"{out}again") == 0
     assert place.written(out) == sorted(["strip.png", *names.values()])
-    for i, name in names.items():
-        again = (place.root / f"{out}again" / f"{i}.png").read_bytes()
-        assert again == (place.root / out / name).read_bytes()
+    assert place.written(f"{out}again") == sorted(names.values())
+    made = [(place.root / out / name).read_bytes() for name in names.values()]
+    for name, want in zip(names.values(), made, strict=True):
+        assert (place.root / f"{out}again" / name).read_bytes() == want
+    older = replace(SampleRecord.load(record), names=())  # such records kept no names
+    older.save(tmp_path / "older.safetensors")
+    assert place.call("--replay", tmp_path / "older.safetensors", out=f"{out}older") == 0
+    for i, want in zip(names, made, strict=True):
+        assert (place.root / f"{out}older" / f"{i}.png").read_bytes() == want
 
 
 def test_a_replay_stands_alone(place: Place, tmp_path: Path, capsys) -> None:

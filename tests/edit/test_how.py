@@ -150,7 +150,7 @@ def test_a_share_is_not_divided_among_steps(
     (made,) = edits
     assert isinstance(made.strength, torch.Tensor) and made.strength.tolist() == [0, 0.5]
     want = by_hand(net, place.root / "a.png", Edit(h, 0.5, 300, injection=injection))
-    found = place.pixels(injection, "a_+0.00.png", "a_+0.50.png")
+    found = place.pixels(injection, "a_1_+0.00.png", "a_2_+0.50.png")
     assert torch.allclose(found[1], want[0], atol=TWO)
     plain = by_hand(net, place.root / "a.png", None)[0]
     assert torch.allclose(found[0], plain, atol=TWO)
@@ -224,7 +224,7 @@ def test_gamma_1_changes_nothing(place: Place, net: Backbone) -> None:
     content, image = place.root / "faces" / "2.png", place.root / "a.png"
     given = [image, "--content", content, "--t-boost", "0", "--dt-lambda", "1", "--t-edit", "0"]
     assert place.call(*given, "--interpolate", "0:1:2", out="gamma") == 0
-    none, whole = place.pixels("gamma", "a_+1.00.png", "a_+0.00.png")
+    none, whole = place.pixels("gamma", "a_2_+1.00.png", "a_1_+0.00.png")
     assert torch.allclose(none, by_hand(net, image, None)[0], atol=TWO)
     assert not torch.allclose(whole, none, atol=0.02)
     assert place.call("--seeds", "0", "--content", content, out="sampled") == 0

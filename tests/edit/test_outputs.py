@@ -71,7 +71,7 @@ def test_inputs_are_never_replaced(
         ("keep.png", ["--record", "keep.png"]),
         ("out/strip.png", []),
         ("out/photo.png", []),
-        ("out/photo_+0.50.png", ["--interpolate", "-0.5:0.5:2"]),
+        ("out/photo_2_+0.50.png", ["--interpolate", "-0.5:0.5:2"]),
         ("mean.safetensors", ["--save-mean", "mean.safetensors"]),
         ("record.safetensors", ["--record", "record.safetensors"]),
     ],
@@ -103,9 +103,8 @@ def test_what_a_mean_and_a_replay_read(place: Place, capsys) -> None:
     before = state(place.root)
     assert place.call("photo.png", "--direction", place.smile, "--record", "r.safetensors") == 0
     again = ["--replay", "r.safetensors", "--backbone", place.backbone, "--out", "again"]
-    shutil.copy("keep.png", "0.png")
     assert edit.main([*again[:-1], "."]) == 2
-    assert "0.png: is there already" in capsys.readouterr().err
+    assert "photo.png: is there already" in capsys.readouterr().err
     assert edit.main(again) == 0
     assert before.items() <= state(place.root).items()
 
@@ -132,3 +131,31 @@ def test_names_with_signs_that_mean_something_elsewhere(place: Place) -> None:
     grid += ["--interpolate", "[b]$=-1:1:2", "--interpolate", "$x_$=-1:1:2"]
     assert place.call(*(f"album/{name}" for name in names), *grid, out="grids") == 0
     assert {f"{Path(name).stem}_grid.png" for name in names} < set(place.written("grids"))
+
+
+def test_the_default_folder_holds_the_last_edit_alone(place: Place, capsys) -> None:
+    """What others wrote stays there, and so does what is read, or is not in it."""
+    common = ["--backbone", place.backbone, "--device", "cpu", "--steps", "6"]
+    smile = ["--direction", place.smile]
+    record = ["--record", "edited/r.safetensors"]
+    assert edit.main([*common, "album/one.png", "keep.png", *smile, *record]) == 0
+    shutil.copytree("edited", "edited/deep")
+    shutil.copytree("edited/deep", "named")
+    (place.root / "edited" / "link.png").symlink_to(place.root / "named" / "strip.png")
+    Image.new("RGB", (16, 16), "blue").save("edited/mine.png")
+    Path("edited/notes.txt").write_text("mine")
+    before = set(state(place.root))
+    assert edit.main([*common, "photo.png", "--out", "named", *smile]) == 0  # is no default
+    assert set(state(place.root)) == before | {"named/photo.png"}
+    assert "made way" not in capsys.readouterr().err
+    assert edit.main([*common, "edited/keep.png", *smile]) == 2  # would be written over itself
+    assert edit.main([*common, "photo.png", "--content", "edited/keep.png"]) == 0
+    assert "4 pictures of earlier edits made way" in capsys.readouterr().err
+    assert place.written("edited") == ["deep/r.safetensors", "keep.png", "link.png", "mine.png",
+                                       "notes.txt", "photo.png", "r.safetensors",
+                                       "strip.png"]  # fmt: skip
+    assert place.written("named") == ["keep.png", "one.png", "photo.png", "r.safetensors",
+                                      "strip.png"]  # fmt: skip
+    assert edit.main(["--replay", "edited/r.safetensors", "--backbone", place.backbone]) == 0
+    assert place.written("edited") == ["deep/r.safetensors", "keep.png", "link.png", "mine.png",
+                                       "notes.txt", "one.png", "r.safetensors"]  # fmt: skip

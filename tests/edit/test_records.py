@@ -147,6 +147,12 @@ HARM = {
     "injection": {"edit": {"injection": "?"}}, "unknown": {"edit": {"more": 1}},
     "direction": {"direction": {"channels": 64}}, "about": {"about": {"steps": 0}},
     "more": {"more": 1},
+    **{f"names {names!r}": {"names": names} for names in (
+        "a.png", ["a.png"] * 5, ["a.png"], [1, 2, 3, 4, 5],
+        *([bad, "1.png", "2.png", "3.png", "4.png"] for bad in (
+            "../0.png", "/tmp/0.png", "a/../../0.png", "0.txt", "nul\0.png", "", ".png",
+            "./0.png")),
+    )},
     "edited, but not said": {"edit": None},
     "no interval": {"edit": {}},
 }  # fmt: skip

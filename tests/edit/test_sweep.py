@@ -39,14 +39,14 @@ def test_each_strength_is_that_edit(place: Place, monkeypatch) -> None:
     assert place.call(*given, place.smile, "--interpolate", "-2:1:3", out="all") == 0
     assert inverted == [2, 1]
     names = [f"{image}_{label}.png" for image in ("2", "10", "deep/3")
-             for label in ("-2.00", "-0.50", "+1.00")]  # fmt: skip
+             for label in ("1_-2.00", "2_-0.50", "3_+1.00")]  # fmt: skip
     assert place.written("all") == sorted([*names, "strip.png"])
-    for strength, label in ((-2, "-2.00"), (-0.5, "-0.50"), (1, "+1.00")):
+    for strength, label in ((-2, "1_-2.00"), (-0.5, "2_-0.50"), (1, "3_+1.00")):
         assert place.call(*given, f"{place.smile}={strength}", out="one") == 0
         for image in ("2", "10", "deep/3"):
             found = place.pixels("all", f"{image}_{label}.png")
             assert torch.allclose(found, place.pixels("one", f"{image}.png"), atol=TWO)
-    low, high = (place.pixels("all", f"2_{label}.png") for label in ("-2.00", "+1.00"))
+    low, high = (place.pixels("all", f"2_{label}.png") for label in ("1_-2.00", "3_+1.00"))
     assert not torch.allclose(low, high, atol=0.05)
 
 
@@ -56,9 +56,9 @@ def test_of_several_it_is_a_factor(place: Place) -> None:
     twice = [place.root / "a.png", "--direction", f"{place.smile}=1.6", "--direction",
              f"{place.hat}=2"]  # fmt: skip
     assert place.call(*twice, out="fourfold") == 0
-    found = place.pixels("factors", "a_+4.00.png")
+    found = place.pixels("factors", "a_3_+4.00.png")
     assert torch.allclose(found, place.pixels("fourfold", "a.png"), atol=TWO)
-    assert not torch.allclose(found, place.pixels("factors", "a_+0.00.png"), atol=0.05)
+    assert not torch.allclose(found, place.pixels("factors", "a_1_+0.00.png"), atol=0.05)
 
 
 def test_one_of_several_by_name(place: Place) -> None:
@@ -67,7 +67,7 @@ def test_one_of_several_by_name(place: Place) -> None:
     assert place.call(*both, "--interpolate", "Smile=-1:3:2", out="named") == 0
     want = [*given, f"{place.smile}=3", "--direction", f"{place.hat}=3"]
     assert place.call(*want, out="alone") == 0
-    found = place.pixels("named", "a_+3.00.png")
+    found = place.pixels("named", "a_2_+3.00.png")
     assert torch.allclose(found, place.pixels("alone", "a.png"), atol=TWO)
 
 
@@ -79,14 +79,13 @@ def test_two_by_name_are_a_grid(place: Place, capsys, tmp_path: Path) -> None:
     record = ["--record", tmp_path / "r.safetensors"]
     assert place.call(*given, *axes, *record, out="grid") == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(place.root / "grid")
-    cells = [
-        f"{hat}_{smile}" for hat in ("+0.00", "+3.00") for smile in ("-2.00", "+0.00", "+2.00")
-    ]
+    pairs = [(hat, smile) for hat in ("+0.00", "+3.00") for smile in ("-2.00", "+0.00", "+2.00")]
+    cells = [f"{i}_{hat}_{smile}" for i, (hat, smile) in enumerate(pairs, 1)]
     assert place.written("grid") == sorted(
         f"{image}_{cell}.png" for image in ("a", "2") for cell in [*cells, "grid"]
     )
-    for cell in ("+3.00_-2.00", "+0.00_+2.00"):
-        hat, smile = cell.split("_")
+    for cell in ("4_+3.00_-2.00", "3_+0.00_+2.00"):
+        _, hat, smile = cell.split("_")
         want = [*given[:2], "--direction", f"{place.smile}={smile}", "--direction",
                 f"{place.hat}={hat}"]  # fmt: skip
         assert place.call(*want, out="cell") == 0
@@ -94,8 +93,10 @@ def test_two_by_name_are_a_grid(place: Place, capsys, tmp_path: Path) -> None:
             found = place.pixels("grid", f"{image}_{cell}.png")
             assert torch.allclose(found, place.pixels("cell", f"{image}.png"), atol=TWO)
     assert place.call("--replay", record[1], out="again") == 0
-    again = (place.root / "again" / "0-2.png").read_bytes()  # the second cell of image 0
-    assert again == (place.root / "grid" / f"a_{cells[1]}.png").read_bytes()
+    assert set(place.written("again")) < set(place.written("grid"))  # by their names
+    for name in place.written("again"):
+        again, first = (place.root / folder / name for folder in ("again", "grid"))
+        assert again.read_bytes() == first.read_bytes()
     one = [place.root / "a.png", *given[4:], *axes]
     assert place.call(*one, out="one") == 0
     assert capsys.readouterr().out.splitlines()[-1] == str(place.root / "one" / "a_grid.png")
@@ -105,13 +106,13 @@ def test_boundaries(place: Place, borders) -> None:
     image, a, b = place.root / "a.png", borders["A"], borders["B"]
     assert place.call(image, "--boundary", a, "--interpolate", "-1:2:4", out="border") == 0
     assert place.call(image, "--boundary", f"{a}=-1", out="minus") == 0
-    found = place.pixels("border", "a_-1.00.png")
+    found = place.pixels("border", "a_1_-1.00.png")
     assert torch.allclose(found, place.pixels("minus", "a.png"), atol=TWO)
     both = ["--boundary", f"{a}=1", "--boundary", f"{b}=-1"]
     assert place.call(image, *both, "--interpolate", "0:2:2", out="factors") == 0
     twice = ["--boundary", f"{a}=2", "--boundary", f"{b}=-2"]
     assert place.call(image, *twice, out="twice") == 0
-    found = place.pixels("factors", "a_+2.00.png")
+    found = place.pixels("factors", "a_2_+2.00.png")
     assert torch.allclose(found, place.pixels("twice", "a.png"), atol=TWO)
 
 
@@ -127,6 +128,14 @@ def test_boundaries(place: Place, borders) -> None:
 )
 def test_labels_tell_strengths_apart(text: str, labels: list[str]) -> None:
     assert texts.axis(text).labels == labels
+
+
+@pytest.mark.parametrize("text", ["-1:1:5", "1:-1:3", "-2:2:12"])
+def test_files_are_listed_in_the_order_of_strengths(text: str) -> None:
+    made = texts.endings([texts.axis(text)])
+    assert sorted(made) == made
+    assert [label.split("_")[1] for label in made] == texts.axis(text).labels
+    assert texts.endings([]) == [""]
 
 
 @pytest.mark.parametrize("text", ["1:2", "1:1:3", "0:1:1", "0:1:999", "0:nan:3", "a:1:2", "0:1:2.5",
