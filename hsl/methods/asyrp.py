@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Literal, Unpack
 
-import lightning as L
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from open_clip import OPENAI_IMAGENET_TEMPLATES
@@ -18,7 +17,6 @@ from torch.optim import Optimizer
 
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Sampled, Strength
-from hsl.callbacks.order import brought
 from hsl.data.texts import bundled_templates, sources_and_targets
 from hsl.directions import Direction, ImplicitFunction, Shift
 from hsl.encoders.clip import Clip
@@ -135,6 +133,8 @@ class Asyrp(Method):
             cosine is not positive, a judge as guide, an identity without a role.
     """
 
+    surroundings = (Sampled, Intervals, Strength, Directions, Evaluate, Grids)
+
     def __init__(
         self,
         attribute: str | list[str] = "Smiling",
@@ -199,11 +199,6 @@ class Asyrp(Method):
         self._seen: set[int] = set()
         #: Of directions with a tensor for each timestep: these, which share their memory.
         self._rows: dict[str, list[nn.Parameter]] = {}
-
-    def configure_callbacks(self) -> list[L.Callback]:
-        """What surrounds the training and its edits: see `Method.brings_callbacks`."""
-        kinds = (Sampled, Intervals, Strength, Directions, Evaluate, Grids)
-        return brought(self.trainer, kinds, self.brings_callbacks)
 
     def setup(self, stage: str) -> None:
         """Look whether the guides are for the images, before anything is computed.

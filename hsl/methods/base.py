@@ -1,6 +1,6 @@
 """What all methods share: a frozen backbone, named directions, and how they edit images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, TypedDict
 
 import lightning as L
@@ -13,6 +13,7 @@ from hsl.directions import Direction, build, provenance
 from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 from hsl.methods.checkpoint import about_of
+from hsl.methods.surroundings import brought, require_strategy
 from hsl.names import meant
 from hsl.options.checks import refinements, require
 from hsl.process import SHARES, Edit, Injection, SeededNoise, invert, last, reverse
@@ -73,8 +74,9 @@ class Method(L.LightningModule):
     #: measured.)
     attribute: str | None = None
 
-    #: Whether the method brings what surrounds a training (intervals, strengths, exports, figures,
-    #: grids) to a trainer that has not its own; False: the trainer's own callbacks are all.
+    #: The callbacks around the method, in the order in which they work on each other's results.
+    surroundings: ClassVar[Sequence[type[L.Callback]]] = ()
+    #: Whether it brings those of them that a trainer has not; the trainer's own come in that order.
     brings_callbacks: bool = True
 
     def __init_subclass__(cls, **named: Any) -> None:
@@ -132,6 +134,15 @@ class Method(L.LightningModule):
         self.guides: dict[str, str] = {}
         #: Found by the `Intervals` callback for each direction where ``t_edit`` is not given.
         self.t_edits: dict[str, int] = {}
+
+    def configure_callbacks(self) -> list[L.Callback]:
+        """What surrounds a run: see `surroundings`.
+
+        Raises:
+            HslError: the trainer would split the method up.
+        """
+        require_strategy(self.trainer)
+        return brought(self.trainer, self.surroundings, self.brings_callbacks)
 
     def cosine_of(self, name: str) -> float:
         """Cosine of the texts that the edit ``name`` goes between; 1 for methods without texts."""

@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal, Unpack
 
-import lightning as L
 import torch
 from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from hsl import ranks
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Mixing, Sampled, Strength
-from hsl.callbacks.order import brought
 from hsl.data.texts import bundled_templates, texts_of
 from hsl.directions import Boundary, Space, build
 from hsl.encoders.clip import Clip
@@ -72,6 +70,7 @@ class Linear(Mixed):
         HslError: unknown names, timesteps outside the schedule, a judge as guide.
     """
 
+    surroundings = (Sampled, Mixing, Strength, Directions, Evaluate, Grids)
     faces: ClassVar[dict[str, int]] = {"train": 1000, "validation": 300, "test": 64}
 
     def __init__(
@@ -140,11 +139,6 @@ class Linear(Mixed):
         if not 0 < t < len(self.backbone.schedule):
             raise HslError(f"t={t}: want a timestep in [1, {len(self.backbone.schedule) - 1}]")
         return min(self.inversion[1:], key=lambda step: abs(step - t))
-
-    def configure_callbacks(self) -> list[L.Callback]:
-        """What surrounds the fit and its edits: see `Method.brings_callbacks`."""
-        kinds = (Sampled, Mixing, Strength, Directions, Evaluate, Grids)
-        return brought(self.trainer, kinds, self.brings_callbacks)
 
     def configure_optimizers(self) -> None:
         """There is nothing to optimise: the fit is a closed form."""

@@ -14,11 +14,12 @@ from lightning.pytorch.cli import LightningCLI
 from hsl.commands.signals import Stopped
 from hsl.errors import HslError
 from hsl.files.locks import require_unlocked
+from hsl.methods.surroundings import SPAWNED, require_strategy
 from hsl.store import folder as records
 from hsl.train import jobs, preflight, resume
 from hsl.train.checkpoints import WholeFiles
 from hsl.train.folder import Run, origin
-from hsl.train.inside_lightning import take_over
+from hsl.train.inside_lightning import spawns, take_over
 from hsl.train.kept import check_checkpoint
 from hsl.train.launching import end_ranks, environments, require_srun
 from hsl.train.lines import EpochLines
@@ -164,6 +165,9 @@ class RunCLI(LightningCLI):
         except (TypeError, ValueError) as error:  # what Lightning says of its options' values
             words = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise HslError(f"trainer: {words}") from error
+        require_strategy(trainer)
+        if spawns(trainer):
+            raise HslError(SPAWNED)
         trainer.callbacks.insert(0, EpochLines())  # type: ignore[attr-defined]
         take_over(trainer)
         return trainer

@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning as L
 from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
 from torch import Tensor
 
@@ -50,6 +51,11 @@ def started(trainer: L.Trainer) -> list[subprocess.Popen[bytes]]:
     """The processes that Lightning's launcher has started: the very list, which it watches."""
     processes: Any = getattr(trainer.strategy.launcher, "procs", None)
     return processes if isinstance(processes, list) else []
+
+
+def spawns(trainer: L.Trainer) -> bool:
+    """Whether the ranks are to be started by multiprocessing."""
+    return isinstance(trainer.strategy.launcher, _MultiProcessingLauncher)
 
 
 def due(trainer: L.Trainer, on_step: bool) -> dict[str, float]:

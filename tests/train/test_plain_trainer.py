@@ -18,10 +18,10 @@ from hsl.callbacks import (
     Sampled,
     Strength,
 )
-from hsl.callbacks.order import brought
 from hsl.methods.asyrp import Asyrp
 from hsl.methods.base import Method
 from hsl.methods.linear import Linear
+from hsl.methods.surroundings import brought
 from runs import Place, faces, saved_backbone
 from test_train import SMALL, call, environment
 
@@ -57,26 +57,22 @@ def plain(folder: Path, method: Method, data: L.LightningDataModule, *own: L.Cal
     return trainer.callbacks
 
 
-@pytest.mark.parametrize("validated", [False, True])
-def test_asyrp(place: Place, tmp_path: Path, validated: bool) -> None:
+def test_asyrp(place: Place, tmp_path: Path) -> None:
     """The user's own callbacks come in another order, and some not at all; validation within the
     fit, which is Lightning's default, changes nothing."""
     intervals = {"model.init_args.t_edit": "null", "intervals.images": 2,
                  "intervals.edit_threshold": 0.001, "intervals.boost_threshold": 0.5}  # fmt: skip
-    name = f"asyrp {validated}"
-    status, _, err = call(place.arguments("fit", name, **intervals))
+    status, _, err = call(place.arguments("fit", "asyrp", **intervals))
     assert status == 0, err
     L.seed_everything(0, verbose=False)
     method = Asyrp(backbone=place.backbone, steps=6, t_boost=100, t_start=None)
     data = faces(4, validation=3, test=3)
     own = [Grids(images=2), Evaluate(resize=True), Strength(strengths=[0.5, 1.5], resize=True),
            Intervals(images=2, edit_threshold=0.001, boost_threshold=0.5)]  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(QUIET, "limit_val_batches", 1.0 if validated else 0)
-        callbacks = plain(tmp_path, method, data, *own)
-    assert figures(tmp_path) == figures(place.runs / name)
+    callbacks = plain(tmp_path, method, data, *own)
+    assert figures(tmp_path) == figures(place.runs / "asyrp")
     assert [c for c in callbacks if c in own] == list(reversed(own))
-    expected = (place.runs / name / "directions" / "Smiling.safetensors").read_bytes()
+    expected = (place.runs / "asyrp" / "directions" / "Smiling.safetensors").read_bytes()
     assert (tmp_path / "directions" / "Smiling.safetensors").read_bytes() == expected
     assert (tmp_path / "grid.png").exists()
 
@@ -133,3 +129,12 @@ def test_a_method_brings_them_unless_it_is_told_otherwise() -> None:
     """Asked in a process of its own, in which no test has said otherwise."""
     code = "from hsl.methods.asyrp import Asyrp; assert Asyrp.brings_callbacks"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("strategy", ["ddp_spawn", "fsdp"])
+def test_what_would_lose_its_results_is_refused_in_one_line(place: Place, strategy: str) -> None:
+    arguments = place.arguments("fit", strategy, **{"trainer.strategy": strategy})
+    status, _, err = call(arguments)
+    assert status == 2 and len(err) == 1 and "trainer" in err[0].lower(), err
+    assert strategy == "fsdp" or "give strategy ddp" in err[0]  # without a GPU Lightning says it
+    assert not (place.runs / strategy).exists()

@@ -1,0 +1,57 @@
+"""What a method asks of a trainer: the callbacks around it, and ranks that each have all of it."""
+
+import multiprocessing
+from collections.abc import Sequence
+
+import lightning as L
+from lightning.pytorch.strategies import (
+    DDPStrategy,
+    DeepSpeedStrategy,
+    FSDPStrategy,
+    ModelParallelStrategy,
+)
+
+from hsl.errors import HslError
+
+_SPLITTING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
+#: The reason for which ranks have to be processes of their own.
+SPAWNED = ("trainer: ranks that are started by multiprocessing (ddp_spawn, ddp_fork, ddp_notebook) "
+           "keep what they find to themselves: give strategy ddp")  # fmt: skip
+
+
+def brought(
+    trainer: L.Trainer, kinds: Sequence[type[L.Callback]], by_default: bool = True
+) -> list[L.Callback]:
+    """For `LightningModule.configure_callbacks`: callbacks of each kind, in the order of ``kinds``;
+    the trainer's own where it has some, which are taken out of its list, else one with default
+    options. Lightning adds them to those that are left, which keep their order, and puts what
+    saves checkpoints last.
+
+    Args:
+        trainer: that is about to run.
+        kinds: classes whose arguments all have defaults.
+        by_default: whether to add what the trainer has not.
+    """
+    callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    own = {kind: [each for each in callbacks if isinstance(each, kind)] for kind in kinds}
+    left = [each for each in callbacks if not isinstance(each, tuple(kinds))]
+    trainer.callbacks = left  # type: ignore[attr-defined]
+    return [
+        each for kind, theirs in own.items() for each in theirs or ([kind()] if by_default else [])
+    ]
+
+
+def require_strategy(trainer: L.Trainer) -> None:
+    """Refuse a trainer whose ranks would each have a part of the method, or would keep to
+    themselves what they find.
+
+    Raises:
+        HslError: it is such a one.
+    """
+    strategy = trainer.strategy
+    if isinstance(strategy, _SPLITTING):
+        raise HslError(f"trainer: {type(strategy).__name__} spreads a network over GPUs, and what "
+                       "is trained is small: give strategy ddp")  # fmt: skip
+    spawned = multiprocessing.parent_process() is not None
+    if isinstance(strategy, DDPStrategy) and strategy.launcher is not None and spawned:
+        raise HslError(SPAWNED)
