@@ -11,6 +11,7 @@ from hsl.directions.files import ABOUT, commit, provenance
 from hsl.directions.implicit import ImplicitFunction
 from hsl.directions.per_image import PerImage
 from hsl.directions.shift import Shift
+from hsl.directions.shipped import shipped
 
 __all__ = [
     "ABOUT",
@@ -27,4 +28,5 @@ __all__ = [
     "filled",
     "provenance",
     "require_fit",
+    "shipped",
 ]

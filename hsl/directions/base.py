@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import files
+from hsl.directions.shipped import Kind, located
 from hsl.errors import HslError
 from hsl.files.tensors import require_weights
 from hsl.names import visible
@@ -38,6 +39,8 @@ class Direction(nn.Module):
     undefined: ClassVar[tuple[str, ...]] = ()
     #: Added once, at one step, not at every step: what other directions cannot be combined with.
     crossed: ClassVar[bool] = False
+    #: Which of the shipped ones a name is of.
+    shipped_as: ClassVar[Kind] = "directions"
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -163,19 +166,21 @@ class Direction(nn.Module):
         self.about |= about
         return files.write(Path(path), self.state_dict(), self.config(), self.about)
 
-    @staticmethod
-    def load(path: str | Path, backbone: Backbone | None = None) -> "Direction":
+    @classmethod
+    def load(cls, path: str | Path, backbone: Backbone | None = None) -> "Direction":
         """Read a direction; given a backbone, refuse one that it was not made for.
 
         Args:
-            path: a file that `save` wrote, or one of the implicit functions that Asyrp's authors
-                released (``.pth``; of its several functions, the first).
+            path: a file that `save` wrote; one of the implicit functions that Asyrp's authors
+                released (``.pth``; of its several functions, the first); or the name of a
+                direction that is shipped for the bundled backbone (`shipped`), of `Boundary` that
+                of a boundary.
             backbone: what it shall be used with.
 
         Raises:
             HslError: a missing or damaged file, or a direction for another backbone.
         """
-        path = Path(path)
+        path = located(path, cls.shipped_as)
         direction = files.read(path, _sound)
         if backbone is not None:
             try:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from hsl.backbones import Backbone, Bottleneck
 from hsl.directions.algebra import made_for, project_out, require_steps
 from hsl.directions.base import Direction, Space
+from hsl.directions.shipped import Kind
 from hsl.errors import HslError
 from hsl.schema import Rule, flag, grid, listed, one_of, optional, table, timestep, whole
 
@@ -43,6 +44,7 @@ class Boundary(Direction):
     """
 
     kind = "boundary"
+    shipped_as: ClassVar[Kind] = "boundaries"
     rules: ClassVar[dict[str, Rule]] = {
         "shapes": table(listed(whole(1), (4,))),
         "timesteps": grid,

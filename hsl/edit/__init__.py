@@ -5,9 +5,11 @@ them, `plan` says what is to be done, `sweep` gives it many strengths, `sources`
 `jobs` does the work, `pictures` shows it.
 """
 
+from hsl.directions import shipped
 from hsl.edit.command import main
-from hsl.edit.joining import coefficients, grid_for, join
-from hsl.edit.parts import Part, find_direction, load_for, shipped
+from hsl.edit.joining import coefficients, join
+from hsl.edit.parts import Part, find_direction, load_for
+from hsl.process import grid_for
 
 __all__ = [
     "Part",

@@ -10,59 +10,34 @@ import torch
 from hsl.backbones import load
 from hsl.data.images import distinct, save_image
 from hsl.directions import provenance
-from hsl.edit import pictures, places
+from hsl.edit import places
+from hsl.edit.editor import Editor, Inverted
 from hsl.edit.explicit import mean_delta_h
 from hsl.edit.parts import move
-from hsl.edit.plan import plan, say
-from hsl.edit.records import SampleRecord, sample
-from hsl.edit.sources import Inputs, latents, read
-from hsl.edit.sweep import sweep
-from hsl.edit.texts import endings
+from hsl.edit.plan import planned, say
+from hsl.edit.records import SampleRecord
+from hsl.edit.result import file_names
+from hsl.edit.sources import latents, read
 from hsl.errors import HslError
-from hsl.figures.pictures import save_figure
 from hsl.process import SHARES
 
 
-@torch.no_grad()
 def edit(options: argparse.Namespace) -> None:
     """Edit images or samples; the last line printed is the path of the picture that shows them (the
     folder, where each image has one of its own)."""
-    began, out, made = time.time(), places.folder(options), plan(options)
-    source = read(options, made.backbone)
-    labels = endings(made.axes)
-    shown, names = _names(source, labels, len(made.axes))
+    began, out, plan = time.time(), places.folder(options), planned(options)
+    inputs = read(options, plan.backbone)
+    pictures, names = file_names(inputs, plan)
     records = [options.record] if options.record else []
-    places.check(options, [out / name for name in (*shown, *names)], records, "etas")
-    say(made, options.steps)
-    before = latents(made.backbone, source, made.inversion, made.grid, options.eta, options.batch)
-    n, count = len(source.names), len(labels)
-    what = sweep(made.edit, made.axes, made.parts, made.units, n) if made.axes else made.edit
-    if options.content and made.axes:  # gamma is the share that is kept
-        what = replace(what, strength=1 - torch.as_tensor(what.strength))
-    x_T, index = (v.repeat_interleave(count, 0) for v in (before.x_T, source.numbers))
-    result, record = sample(
-        made.backbone, x_T, made.grid, what, options.eta, index, batch=options.batch
-    )
+    places.check(options, [out / name for name in (*pictures, *names)], records, "etas")
+    say(plan, options.steps)
+    editor = Editor(plan.backbone, steps=options.steps, batch=options.batch)
+    edited = editor.carry_out(plan, Inverted(inputs), options.eta)
     for path in records:
-        replace(record, names=names).save(path)
-    for name, image in zip(names, result, strict=True):
-        save_image(out / name, image)
-    figures = pictures.draw(made, source, before, result.unflatten(0, (n, count)))
-    for name, figure in zip(shown, figures, strict=True):
-        save_figure(out / name, figure)
-    places.clear(options, out, [*shown, *names], began)
-    print(out if len(shown) > 1 else out / shown[0])
-
-
-def _names(source: Inputs, labels: list[str], axes: int) -> tuple[list[str], list[str]]:
-    """Names of the pictures that show the edits (one, or with two axes one an image), and of the
-    images, N times V."""
-    stems = [Path(name).with_suffix(".png") for name in source.names]
-    grids = [p.with_stem(f"{p.stem}_grid").as_posix() for p in stems if axes > 1]
-    names = [p.with_stem(f"{p.stem}_{label}" if label else p.stem).as_posix()
-             for p in stems for label in labels]  # fmt: skip
-    files = distinct([*(grids or ["strip.png"]), *names])
-    return files[: len(grids) or 1], files[len(grids) or 1 :]
+        edited.named().save(path)
+    edited.write(out, pictures, names)
+    places.clear(options, out, [*pictures, *names], began)
+    print(out if len(pictures) > 1 else out / pictures[0])
 
 
 @torch.no_grad()
@@ -76,7 +51,7 @@ def save_mean(options: argparse.Namespace) -> None:
     path = Path(options.save_mean)
     if path.suffix != ".safetensors" or path.is_dir():
         raise HslError(f"--save-mean {path}: want a file whose name ends in .safetensors")
-    made = plan(options)
+    made = planned(options)
     source = read(options, made.backbone)
     places.check(options, [], [path], "mean_of")
     say(made, options.steps)

@@ -5,7 +5,6 @@ import operator
 from collections.abc import Sequence
 from dataclasses import replace
 
-from hsl.backbones.schedule import Schedule
 from hsl.directions import Boundary, Combination, Direction
 from hsl.errors import HslError
 from hsl.process import SHARES, Edit, Injection
@@ -91,26 +90,6 @@ def _crossing(
     if t is None:
         raise HslError("these boundaries have no mixing step: fit them with --mixing, or give t")
     return Edit(total, 1.0, t, t_boost or 0, t, "symmetric")
-
-
-def grid_for(
-    schedule: Schedule, edit: Edit, steps: int, sampled: bool, option: str = "--steps"
-) -> list[int]:
-    """The timesteps to walk: ``steps`` of the whole schedule; of a boundary edit, up to the mixing
-    step in proportion less, and above it only from noise.
-
-    Raises:
-        HslError: too many or too few steps; ``option`` is what it calls them.
-    """
-    try:
-        grid = schedule.grid(steps)
-        if not isinstance(edit.direction, Boundary):
-            return grid
-        t = edit.t_edit
-        below = schedule.grid(max(round(steps * t / grid[-1]), 2), t_0=t)
-    except ValueError as error:
-        raise HslError(f"{option}: {error}") from error
-    return below + [g for g in grid if g > t] if sampled else below
 
 
 def overridden(edit: Edit, **given: object) -> Edit:

@@ -10,15 +10,16 @@ from torch import Tensor
 from hsl.backbones import Backbone
 from hsl.data.images import load_images
 from hsl.directions import Boundary
+from hsl.directions.shipped import Kind, short
 from hsl.edit import interval, sweep, texts
 from hsl.edit.explicit import h_along
-from hsl.edit.joining import coefficients, grid_for, join, overridden
-from hsl.edit.parts import Part, find_direction, load_for, move, part, short
+from hsl.edit.joining import coefficients, join, overridden
+from hsl.edit.parts import Part, find_direction, load_for, move, part
 from hsl.edit.texts import Axis
 from hsl.errors import HslError
 from hsl.files import require_file
 from hsl.names import visible
-from hsl.process import SHARES, Edit
+from hsl.process import SHARES, Edit, grid_for
 from hsl.tables import print_table
 
 #: DiffStyle's and InjectFusion's presets for images like those of the training.
@@ -49,7 +50,7 @@ class Plan(NamedTuple):
     kept: list[str]
 
 
-def plan(options: argparse.Namespace) -> Plan:
+def planned(options: argparse.Namespace) -> Plan:
     """Load what the options name, and check that it goes together.
 
     Raises:
@@ -60,7 +61,7 @@ def plan(options: argparse.Namespace) -> Plan:
     if options.dt_lambda is not None and not 0 < options.dt_lambda < math.inf:
         raise HslError(f"--dt-lambda {options.dt_lambda}: want a positive number")
     axes = [texts.axis(text) for text in options.interpolate or []]
-    kind = "boundaries" if options.boundary else "directions"
+    kind: Kind = "boundaries" if options.boundary else "directions"
     kept = [find_direction(name, kind) for name in options.keep or []]
     parts = [part(text, kind, kept) for text in options.boundary or options.direction or []]
     sweep.check(axes, parts)
@@ -73,19 +74,39 @@ def plan(options: argparse.Namespace) -> Plan:
         edit, content = _of_content(options, backbone, axes)
     else:
         edit = _of(options, backbone, parts)
-    grid = grid_for(backbone.schedule, edit, options.steps, bool(options.seeds))
+    kept_names = [short(name) for name in options.keep or []]
+    return walked(
+        Plan(backbone, edit, parts, [], axes, [], [], content, kept_names), options.steps,
+        options.invert_steps, bool(options.seeds), options.scaled,
+    )  # fmt: skip
+
+
+def walked(
+    plan: Plan, steps: int, invert_steps: int | None, sampled: bool, scaled: bool = False
+) -> Plan:
+    """A plan with the timesteps that it walks, and its parts' coefficients in so many steps.
+
+    Args:
+        plan: without them.
+        steps: of the reverse process.
+        invert_steps: of the inversion; None: as many.
+        sampled: whether images are sampled from noise, rather than inverted.
+        scaled: see `coefficients`.
+
+    Raises:
+        HslError: too many or too few steps, or none of them is edited.
+    """
+    edit, schedule = plan.edit, plan.backbone.schedule
+    grid = grid_for(schedule, edit, steps, sampled)
     if not any(edit.acts(t) for t in grid):
         span = f"t_edit={edit.t_edit}"
         span += "" if edit.t_start is None else f", t_start={edit.t_start}"
         raise HslError(f"{span}: no step is edited; they begin at t={grid[-1]}")
     inversion = grid
-    if options.invert_steps is not None:
-        inversion = grid_for(
-            backbone.schedule, edit, options.invert_steps, bool(options.seeds), "--invert-steps"
-        )
-    units = coefficients([p.direction for p in parts], options.steps, options.scaled)
-    names = [short(name) for name in options.keep or []]
-    return Plan(backbone, edit, parts, units, axes, inversion, grid, content, names)
+    if invert_steps is not None:
+        inversion = grid_for(schedule, edit, invert_steps, sampled, "--invert-steps")
+    units = coefficients([p.direction for p in plan.parts], steps, scaled)
+    return plan._replace(inversion=inversion, grid=grid, units=units)
 
 
 def _of(options: argparse.Namespace, backbone: Backbone, parts: list[Part]) -> Edit:

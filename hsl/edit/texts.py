@@ -8,7 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from hsl.edit.parts import finite, short
+from hsl.directions.shipped import short
+from hsl.edit.parts import finite
 from hsl.errors import HslError
 
 #: Of one direction: a column each in a picture, whose width has a limit.

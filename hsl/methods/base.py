@@ -69,6 +69,8 @@ class Method(L.LightningModule):
 
     #: Images of each split that are drawn for this method, unless the data are told how many.
     faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
+    #: Epochs that a fit takes, unless the trainer is told how many.
+    epochs: ClassVar[int] = 7
     #: What is edited, if one attribute alone was asked for by its name: data that are drawn are
     #: validated and tested on images that lack it. (Of several, those are found where they are
     #: measured.)
@@ -156,28 +158,35 @@ class Method(L.LightningModule):
         """t_edit of direction ``name``: the one given for all, else the one found for it."""
         return self.t_edits.get(name) if self.t_edit is None else self.t_edit
 
+    def direction(self, name: str) -> Direction:
+        """The direction of this name.
+
+        Raises:
+            HslError: there is none.
+        """
+        if name not in self.directions:
+            known = ", ".join(self.directions) or "none"
+            raise HslError(f"no direction {name!r}; there are: {known}"
+                           f"{meant(name, self.directions)}")  # fmt: skip
+        direction = self.directions[name]
+        assert isinstance(direction, Direction)
+        return direction
+
     def edit(self, name: str, strength: float | Tensor | None = None) -> Edit:
         """The edit along direction ``name``; strength None is the chosen one (1 if none was).
 
         Raises:
             HslError: no such direction, or t_edit and t_boost are not known yet.
         """
-        if name not in self.directions:
-            known = ", ".join(self.directions) or "none"
-            raise HslError(f"no direction {name!r}; there are: {known}"
-                           f"{meant(name, self.directions)}")  # fmt: skip
-        t_edit = self.t_edit_of(name)
+        direction, t_edit = self.direction(name), self.t_edit_of(name)
         if t_edit is None or self.t_boost is None:
             raise HslError("t_edit and t_boost are not set: give both, or use Intervals")
-        direction = self.directions[name]
-        assert isinstance(direction, Direction)
         strength = self.strengths.get(name, 1.0) if strength is None else strength
-        return Edit(
-            direction, strength * self.share, t_edit, self.t_boost, self.t_start, self.injection
-        )
+        factor = strength * self.step_factor
+        return Edit(direction, factor, t_edit, self.t_boost, self.t_start, self.injection)
 
     @property
-    def share(self) -> float:
+    def step_factor(self) -> float:
         """What a strength is multiplied by: n_train / n_test, unless it is itself a share."""
         if self.injection in SHARES:
             return 1.0

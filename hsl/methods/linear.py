@@ -71,6 +71,7 @@ class Linear(Mixed):
     """
 
     surroundings = (Sampled, Mixing, Strength, Directions, Evaluate, Grids)
+    epochs = 1
     faces: ClassVar[dict[str, int]] = {"train": 1000, "validation": 300, "test": 64}
 
     def __init__(
@@ -449,7 +450,7 @@ class Linear(Mixed):
         return Edit(edit.direction, edit.strength, self.t, self.t_boost or 0, self.t, "symmetric")
 
     @property
-    def share(self) -> float:
+    def step_factor(self) -> float:
         """A boundary is crossed once, in however many steps."""
         return 1.0
 

@@ -1,6 +1,7 @@
 """The process: its loops, the edit and how it enters a step, noise."""
 
 from hsl.process.edit import INJECTIONS, SHARES, Edit, Injection
+from hsl.process.grids import grid_for
 from hsl.process.loops import (
     Step,
     eps_of,
@@ -21,6 +22,7 @@ __all__ = [
     "SeededNoise",
     "Step",
     "eps_of",
+    "grid_for",
     "invert",
     "last",
     "learned_sigma",

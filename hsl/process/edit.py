@@ -99,9 +99,11 @@ class Edit:
         direction: Direction,
         strength: float | Tensor | None = None,
         steps: int | None = None,
+        t_edit: int | None = None,
+        t_boost: int | None = None,
     ) -> "Edit":
-        """The edit that a saved direction was made for: interval, injection and, unless given,
-        strength are those in its file. Taken in another number of ``steps`` than it was trained
+        """The edit that a saved direction was made for: injection and, unless given, strength and
+        interval are those in its file. Taken in another number of ``steps`` than it was trained
         with, each step adds in proportion less or more (Kwon et al., released code); not where
         the strength is a share or a distance.
 
@@ -109,16 +111,17 @@ class Edit:
             HslError: the direction does not say t_edit.
         """
         about = direction.about
-        if about.get("t_edit") is None:
-            raise HslError("this direction does not say t_edit: build an Edit by hand")
+        t_edit = about.get("t_edit") if t_edit is None else t_edit
+        if t_edit is None:
+            raise HslError("this direction does not say t_edit: give it")
         strength = about.get("strength", 1.0) if strength is None else strength
         injection = about.get("injection", "asymmetric")
         added = injection not in SHARES and not isinstance(direction, Boundary)
         return cls(
             direction,
             strength * (about["steps"] / steps if steps and about.get("steps") and added else 1.0),
-            about["t_edit"],
-            about.get("t_boost") or 0,
+            t_edit,
+            (about.get("t_boost") or 0) if t_boost is None else t_boost,
             about.get("t_start"),
             injection,
         )

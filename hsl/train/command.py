@@ -8,7 +8,6 @@ line printed. A run that was killed is taken up by the same command with ``--res
 import logging
 import os
 import sys
-import warnings
 from typing import Any
 
 import lightning as L
@@ -26,20 +25,8 @@ from hsl.options.reasons import reason
 from hsl.train import preflight
 from hsl.train.checkpoints import Checkpoints
 from hsl.train.cli import RunCLI, run_of_its_own
+from hsl.train.defaults import SEED, TRAINER, ignore_advice
 from hsl.train.kept import SaveConfig, check_checkpoint
-
-#: Warnings that ask for what is meant to be so: frozen networks stay in evaluation mode, a few
-#: hundred small images need no worker processes, a run may be continued in its folder, a closed
-#: form takes no optimizer, our loaders go on within an epoch by themselves.
-_NOT_NEEDED = (
-    ".*in eval mode at the start of training.*",
-    ".*does not have many workers.*",
-    ".*exists and is not empty.*",
-    ".*treespec, LeafSpec.*",
-    ".*have no `validation_step`.*",
-    ".*will run with no optimizer.*",
-    ".*your dataloader is not resumable.*",
-)
 
 
 class HslCLI(RunCLI):
@@ -86,12 +73,8 @@ class HslCLI(RunCLI):
             {
                 "model": {"class_path": "hsl.methods.asyrp.Asyrp"},
                 "data": {"class_path": BUNDLED.data},
-                "trainer.max_epochs": 7,
-                "trainer.limit_val_batches": 0,
-                "trainer.num_sanity_val_steps": 0,
-                "trainer.log_every_n_steps": 1,
-                "trainer.enable_model_summary": False,
             }
+            | {f"trainer.{name}": value for name, value in TRAINER.items()}
         )
 
     @staticmethod
@@ -118,8 +101,7 @@ class HslCLI(RunCLI):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; the exit status."""
-    for advice in _NOT_NEEDED:
-        warnings.filterwarnings("ignore", advice)
+    ignore_advice()
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).addFilter(_worth_saying)
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -135,7 +117,7 @@ def _run(arguments: list[str] | None) -> None:
             L.LightningDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            seed_everything_default=0,
+            seed_everything_default=SEED,
             auto_configure_optimizers=False,
             save_config_callback=SaveConfig,
             save_config_kwargs={"save_to_log_dir": False},
