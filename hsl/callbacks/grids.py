@@ -17,6 +17,7 @@ from hsl.options import checks
 from hsl.options.checks import at_least_one, require
 from hsl.progress import track
 from hsl.ranks import shared
+from hsl.schema import whole
 from hsl.types import Batch, attribute_and_value
 
 
@@ -28,12 +29,12 @@ class Grids(L.Callback):
     W&B.
 
     Args:
-        images: how many rows.
+        images: how many rows; 0: no picture.
         factors: of the chosen strength.
         batch: edits that run at once.
 
     Raises:
-        HslError: no images, no factors, or numbers that are not finite.
+        HslError: no factors, or numbers that are not finite.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Grids(L.Callback):
     ) -> None:
         require(
             "grids",
-            images=(images, at_least_one),
+            images=(images, whole(0, 10_000)),
             factors=(factors, checks.factors),
             batch=(batch, at_least_one),
         )
@@ -52,6 +53,8 @@ class Grids(L.Callback):
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Draw the grids, which the ranks share out."""
+        if not self.images:
+            return
         method = method_of(pl_module)
         faces = first_faces(trainer, "test", self.images, method.device)
         paths = shared(

@@ -1,6 +1,7 @@
 """Saved directions as a method that has nothing left to fit, so that they are measured as any."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Unpack
 
 from torch import Tensor
@@ -39,7 +40,7 @@ class Saved(Method):
 
     def __init__(
         self,
-        directions: str | Direction | Sequence[str | Direction],
+        directions: str | Path | Direction | Sequence[str | Path | Direction],
         *,
         boundaries: bool = False,
         strengths: dict[str, float] | None = None,
@@ -53,7 +54,9 @@ class Saved(Method):
             (str(each.about.get("name", "direction")), each)
             if isinstance(each, Direction)
             else (short(each), kind.load(each))
-            for each in ([directions] if isinstance(directions, str | Direction) else directions)
+            for each in (
+                [directions] if isinstance(directions, str | Path | Direction) else directions
+            )
         ]
         if not named or len({name for name, _ in named}) < len(named):
             raise HslError(f"directions: want one or several, with different names, not "

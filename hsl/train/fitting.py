@@ -8,7 +8,7 @@ from typing import Any
 
 import lightning as L
 
-from hsl.callbacks import Evaluate
+from hsl.callbacks import Evaluate, Grids
 from hsl.directions import Direction
 from hsl.files import require_writable_folder
 from hsl.methods.base import Method
@@ -41,7 +41,7 @@ def fit(
 
 
 def evaluate(
-    directions: Method | Direction | str | Sequence[str | Direction],
+    directions: Method | Direction | str | Path | Sequence[str | Path | Direction],
     data: L.LightningDataModule,
     out: str | Path | None = None,
     **trainer: Any,
@@ -70,6 +70,10 @@ def evaluate(
 def _trainer(out: str | Path | None, options: dict[str, Any]) -> Iterator[L.Trainer]:
     """A trainer that writes to ``out``, or to a folder that goes with it."""
     defaults = TRAINER | {"logger": False, "enable_checkpointing": False}
+    own = options.pop("callbacks", None) or []
+    callbacks = [own] if isinstance(own, L.Callback) else list(own)
+    if out is None:  # pictures that nobody could see
+        callbacks.append(Grids(images=0))
     with tempfile.TemporaryDirectory() as passing, without_advice():
         root = passing if out is None else str(require_writable_folder(out))
-        yield L.Trainer(**(defaults | {"default_root_dir": root} | options))
+        yield L.Trainer(**(defaults | {"default_root_dir": root} | options), callbacks=callbacks)
