@@ -1,5 +1,6 @@
 """Every shipped configuration is understood by the command line."""
 
+import ast
 import contextlib
 import inspect
 import io
@@ -7,7 +8,8 @@ import itertools
 import json
 import re
 import sys
-from collections.abc import Sequence
+import textwrap
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from pydoc import locate
 from typing import Any
@@ -90,15 +92,29 @@ def parser() -> Parser:
     return cli._parser("fit")
 
 
+def handed_on(init: Callable[..., None]) -> set[str]:
+    """The arguments that a constructor itself hands on to its base's by name."""
+    calls = ast.walk(ast.parse(textwrap.dedent(inspect.getsource(init))))
+    return {
+        keyword.arg
+        for call in calls
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "super().__init__"
+        for keyword in call.keywords
+        if keyword.arg
+    }
+
+
 def defaults(path: str) -> dict[str, Any]:
     """What a class's own signature says, with that of the classes it hands its arguments on to."""
     found: dict[str, Any] = {}
+    fixed: set[str] = set()
     for base in locate(path).__mro__:
         if "__init__" not in vars(base):
             continue
         parameters = inspect.signature(vars(base)["__init__"]).parameters.values()
         given = {p.name: p.default for p in parameters if p.default is not p.empty}
-        found = given | found
+        found = {name: value for name, value in given.items() if name not in fixed} | found
+        fixed |= handed_on(vars(base)["__init__"]) - given.keys()
         if not any(p.kind is p.VAR_KEYWORD for p in parameters):
             return found
     raise AssertionError(path)
