@@ -256,11 +256,12 @@ def test_the_reference_is_what_the_folder_records_or_else_the_linear_filter(face
 
 
 def test_linear_errors_of_white_noise_are_known() -> None:
-    """Of white noise of variance 1, S = 1 and a S / (a S + 1 - a) = a."""
-    backbone = load("toyfaces")
-    images = torch.randn(64, 3, 32, 32)
+    """Of white noise of variance v, S = v and the error is a v / (a v + 1 - a)."""
+    backbone, v = load("toyfaces"), 0.09
+    images = v**0.5 * torch.randn(64, 3, 32, 32)
     errors = linear_errors(backbone, images).mean(0)
-    assert torch.allclose(errors, torch.tensor(LEVELS), atol=0.02)
+    expected = torch.tensor([a * v / (a * v + 1 - a) for a in LEVELS])
+    assert torch.allclose(errors, expected, atol=0.02)
 
 
 def test_eps_errors_of_a_network_that_says_nothing(faces: torch.Tensor) -> None:

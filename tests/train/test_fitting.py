@@ -10,6 +10,7 @@ import torch
 
 from hsl.backbones import load
 from hsl.callbacks import Evaluate, Intervals, Strength
+from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.directions import Boundary, Direction, Shift
 from hsl.errors import HslError
 from hsl.methods.asyrp import Asyrp
@@ -82,7 +83,7 @@ def test_linear(place: Place, tmp_path: Path) -> None:
 def test_what_saved_directions_refuse(tmp_path: Path) -> None:
     smile = Direction.load("Smiling")
     with pytest.raises(HslError, match="fitted already"):
-        fit(Saved(smile), faces(2), tmp_path, **QUIET)
+        fit(Saved(smile), ToyFacesDataModule(train=2), tmp_path, **QUIET)
     with pytest.raises(HslError, match="did you mean Smiling"):
         Saved("Smilling")
     with pytest.raises(HslError, match="different names"):
