@@ -71,6 +71,8 @@ class RunCLI(LightningCLI):
         named = config.name or os.environ.get("HSL_RUN")
         self.run.named = config.name is not None
         os.environ["HSL_RUN"] = name  # ranks that this process starts use it too
+        if config.trainer.enable_progress_bar is False:
+            os.environ["HSL_PROGRESS"] = "0"
         again = jobs.restarted() and fits and bool(known) and self.run.folder.is_dir()
         if wanted := bool(config.resume or again):
             self._resume(config)
@@ -213,7 +215,7 @@ class RunCLI(LightningCLI):
 def run_of_its_own() -> Iterator[None]:
     """Around the making of a `RunCLI`, which does all the work: prints the folder at the end, and
     leaves it in order whatever ends the work."""
-    RunCLI.at_work = None
+    RunCLI.at_work, bars = None, os.environ.get("HSL_PROGRESS")
     try:
         yield
         finish()  # W&B's own last words come before ours
@@ -227,6 +229,9 @@ def run_of_its_own() -> Iterator[None]:
         raise
     finally:
         os.environ.pop("HSL_RUN", None)
+        os.environ.pop("HSL_PROGRESS", None)
+        if bars is not None:
+            os.environ["HSL_PROGRESS"] = bars
         if RunCLI.at_work is not None:
             RunCLI.at_work.close()
     if RunCLI.at_work is not None and RunCLI.at_work.first:
