@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from hsl import intervals
-from hsl.callbacks import Evaluate, Intervals, Strength
+from hsl.callbacks import Evaluate, Grids, Intervals, Strength
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.intervals.profile import measure
 from runs import TESTS, alone_and_in_two, asyrp, faces, saved_backbone, trainer
@@ -41,15 +41,19 @@ def run(folder: Path, backbone: str, ranks: int) -> None:
         found = Intervals(edit_threshold=low, boost_threshold=high, images=FACES)
         # hardly any share is enough: all are tried, and the one that gets furthest is chosen
         tried = Strength(strengths=[0.5, 4.0, 32.0], share=1.0, images=3, resize=True)
-        fitting = trainer(folder / kind, found, tried, Evaluate(resize=True), epochs=2, **spread)
+        judged, drawn = Evaluate(resize=True), Grids(images=2, factors=(1.0,))
+        fitting = trainer(folder / kind, found, tried, judged, drawn, epochs=2,
+                          limit_val_batches=1.0, **spread)  # fmt: skip
         data = faces(FACES, batch_size=4 // ranks, where={})
         fitting.fit(method, datamodule=data)
+        logged = {name: float(value) for name, value in fitting.callback_metrics.items()}
         kept = {
+            "logged": logged,
             "directions": method.directions.state_dict(),
             "found": [method.t_edits, method.t_boost, method.strengths],
         }
+        logged |= fitting.test(method, datamodule=data, verbose=False)[0]
         torch.save(kept, folder / kind / f"rank-{fitting.global_rank}.pt")
-        fitting.test(method, datamodule=data, verbose=False)
 
 
 @pytest.fixture(scope="module")
@@ -69,11 +73,16 @@ def test_alike(kind: str, folders: tuple[Path, Path]) -> None:
     for rank in (0, 1):
         two = torch.load(folders[1] / kind / f"rank-{rank}.pt", weights_only=True)
         assert two["found"] == one["found"]
+        assert_alike(one["logged"], two["logged"])
         assert two["directions"].keys() == one["directions"].keys()
         for key, expected in one["directions"].items():
             assert torch.allclose(two["directions"][key], expected, atol=1e-5), key
     figures = [json.loads((folder / kind / "summary.json").read_text()) for folder in folders]
     assert figures[0].keys() == set(NAMES)
+    assert one["logged"].keys() > {f"{stage}/{name}/effect" for stage in ("val", "test")
+                                   for name in NAMES}  # fmt: skip
+    for name in NAMES:  # the second is drawn by the second rank
+        assert all((folder / kind / f"grid_{name}.png").exists() for folder in folders)
     assert_alike(*figures)
 
 
