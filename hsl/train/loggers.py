@@ -3,6 +3,7 @@
 import os
 import sys
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,29 @@ def loggers(folder: Path, name: str, wandb: str, kept: dict[str, Any] | None) ->
         kept: the checkpoint from which the run goes on; None: it begins.
 
     Raises:
-        HslError: W&B is to be online, and is not installed.
+        HslError: W&B is to be online, and is not installed, or nobody is logged in.
     """
     metrics = CSVLogger(folder.parent, name=folder.name, version="")
     if kept is not None:
         _go_on(metrics, kept)
     return [metrics, _wandb(folder, name, wandb, kept is not None)] if _has(wandb) else [metrics]
+
+
+def require_login() -> None:
+    """Refuse to log online where W&B knows no user: it would ask for one in the middle of a job,
+    and wait. Where its variables keep it offline nobody has to be known.
+
+    Raises:
+        HslError: nobody is logged in.
+    """
+    import wandb  # takes seconds, which only those wait who use it
+
+    if os.environ.get("WANDB_MODE", "").lower() in ("offline", "dryrun"):
+        return
+    tells = "prompt" in signature(wandb.login).parameters  # older ones ask, whatever they are told
+    if tells and not wandb.login(prompt=False, verify=False):
+        raise HslError("--wandb online: nobody is logged in to W&B; run wandb login, set "
+                       "WANDB_API_KEY, or leave it out, to log offline")  # fmt: skip
 
 
 def finish(exit_code: int = 0) -> None:
@@ -45,6 +63,8 @@ def _has(wandb: str) -> bool:
     if wandb == "disabled" or off:
         return False
     if find_spec("wandb") is not None:
+        if wandb == "online" and first_rank():
+            require_login()
         return True
     if wandb == "online":
         raise HslError("--wandb online: W&B is not installed; pip install wandb")
