@@ -13,7 +13,7 @@ from hsl.bundled import BUNDLED
 from hsl.data.describe import counts, frequencies, label_figure, sheet, strongest
 from hsl.data.items import DataModule
 from hsl.data.module import SourceDataModule
-from hsl.data.options import data_module, paths_of
+from hsl.data.options import data_module, of_folder, paths_of
 from hsl.errors import HslError
 from hsl.figures.pictures import save_figure
 from hsl.files.outputs import require_other_folder, require_outputs
@@ -24,6 +24,7 @@ from hsl.tables import print_table, write_csv
 #: What `describe` writes.
 WRITTEN = ("labels.csv", "labels.png", "sheet.png")
 EXAMPLE = f"""examples:
+  python -m hsl.data describe photos
   python -m hsl.data describe --config {BUNDLED.data_file}
   python -m hsl.data describe --config configs/data/folder.yaml \\
       --data.init_args.source path/to/images --data.init_args.train null
@@ -52,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(options: argparse.Namespace, rest: list[str]) -> None:
     if options.verb is None:
         raise HslError("give a verb: python -m hsl.data describe --config FILE")
-    data, out = data_module(options.config or [], rest), Path(options.out)
+    data, out = data_module(options.config or [], of_folder(rest)), Path(options.out)
     inputs = [*(options.config or []), *paths_of(data)]
     require_other_folder(out, inputs, "--out")
     require_outputs([out / name for name in WRITTEN], inputs, options.overwrite)
@@ -60,14 +61,18 @@ def _run(options: argparse.Namespace, rest: list[str]) -> None:
 
 
 def describe(data: DataModule, out: Path) -> None:
-    """Print tables, and write pictures; the last line printed is the folder."""
+    """Print tables, and write pictures; the last line printed is the folder. Few images may leave
+    a split empty, which a training refuses."""
+    if isinstance(data, SourceDataModule):
+        data.may_lack = True
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # all are listed below
         rows = counts(data)
     print_table("images", rows)
     if data.names:
         print_table("share of images with a label", frequencies(data))
-        print_table("strongest correlations", strongest(data))
+        if pairs := strongest(data):
+            print_table("strongest correlations", pairs)
         write_csv(out / "labels.csv", frequencies(data))
         save_figure(out / "labels.png", label_figure(data))
     save_figure(out / "sheet.png", sheet(data))

@@ -84,6 +84,7 @@ def label_figure(data: DataModule) -> Figure:
 def sheet(data: DataModule, columns: int = 8, rows: int = 4) -> Figure:
     """The first images of all splits, with split, index and the names of their labels."""
     items = list(_first(data, columns * rows))
+    columns = min(columns, max(len(items), 2))
     lines = -(-len(items) // columns)
     room = 0.6 if data.names else 0.25
     figure = _figure(_CELL * columns, (_CELL + room) * max(lines, 1))

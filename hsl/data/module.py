@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Sequence, Sized
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -112,6 +112,8 @@ class SourceDataModule(DataModule):
         )
         require("data", **{k: (v, optional(count_or_none)) for k, v in self.counts.items()})
         self.where = {check_split(name): labels for name, labels in (where or {}).items()}
+        #: Whether a split may be left empty: to look at few images, not to train on them.
+        self.may_lack = False
         self._found: Selection | None = None
         self._sets: dict[Split, Images] = {}
 
@@ -150,7 +152,8 @@ class SourceDataModule(DataModule):
         if self._found is None:
             source = self.open()
             if isinstance(source, Stream):
-                options = [self.counts, self.where, self.align, self.strict]
+                options: list[Any] = [self.counts, self.where, self.align, self.strict]
+                options += ["may lack"] if self.may_lack else []
                 found, source = kept(source, options, self._select)
             else:
                 found = self._select(source)
@@ -165,7 +168,7 @@ class SourceDataModule(DataModule):
     def _select(self, source: Source) -> Selection:
         look = inspect_face if self.align else inspect
         index = Index(*source.identity, look.__name__, look=look)
-        return select(source, self.counts, self.where, index, self.strict, _progress)
+        return select(source, self.counts, self.where, index, self.strict, self.may_lack, _progress)
 
     @property
     def found(self) -> Selection:

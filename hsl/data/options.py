@@ -7,7 +7,7 @@ import yaml
 from lightning import LightningDataModule
 
 from hsl.bundled import BUNDLED
-from hsl.data.items import DataModule
+from hsl.data.items import SPLITS, DataModule
 from hsl.errors import HslError
 from hsl.files import expanded
 from hsl.options.documents import read_document, stated, superseded
@@ -42,6 +42,15 @@ def data_module(configs: list[str], options: list[str]) -> DataModule:
     if not isinstance(data, DataModule):
         raise HslError(f"{type(data).__name__}: is no data module of hsl's")
     return data
+
+
+def of_folder(arguments: list[str]) -> list[str]:
+    """A folder that is named alone, ``describe photos``, as the options of all its images."""
+    if not arguments or arguments[0].startswith("-"):
+        return arguments
+    source, *others = arguments
+    given = ["--data=hsl.data.folder.ImagesDataModule", f"--data.init_args.source={source}"]
+    return [*given, *(f"--data.init_args.{split}=null" for split in SPLITS), *others]
 
 
 def paths_of(data: DataModule) -> list[Path]:

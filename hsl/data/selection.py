@@ -73,6 +73,7 @@ def select(
     where: Mapping[Split, Mapping[str, int]],
     index: Index,
     strict: bool = False,
+    may_lack: bool = False,
     progress: Callable[[Iterable[Row]], Iterable[Row]] = iter,
 ) -> Selection:
     """Take the first ``counts`` images (None: all) of each split that have the labels ``where``.
@@ -82,8 +83,9 @@ def select(
     when others are added, and copies of it go with it.
 
     Raises:
-        HslError: a split is left empty; an image has too many pixels, or cannot be read or decoded
-            for a reason that passes; with ``strict``, one does not decode, or is not read.
+        HslError: a split is left empty (with ``may_lack``: all are); an image has too many pixels,
+            or cannot be read or decoded for a reason that passes; with ``strict``, one does not
+            decode, or is not read.
     """
     if strict and source.unread:
         raise HslError(f"{source.unread[0]}; convert or remove it, or set strict=false")
@@ -126,7 +128,8 @@ def select(
     finally:
         index.save()
     for split in SPLITS:
-        if not found.rows[split] and counts[split] != 0:
+        lacks = not found.rows[split] and counts[split] != 0
+        if lacks and not (may_lack and any(found.rows.values())):
             asked = f" with {dict(where[split])}" if where.get(split) else ""
             bad = f", {len(found.skipped)} of them broken" if found.skipped else ""
             bad += f" ({found.skipped[0]})" if len(found.skipped) == seen > 0 else ""

@@ -12,6 +12,8 @@ from hsl.data.__main__ import main
 from hsl.data.celeba import ATTRIBUTES, CelebADataModule
 from hsl.data.describe import correlations, counts, frequencies, sheet, strongest
 from hsl.data.items import SPLITS
+from hsl.data.options import data_module, of_folder
+from hsl.errors import HslError
 from layouts import celebamask, save, values
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
@@ -99,6 +101,25 @@ def test_images_without_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str
     options = [f"--data.init_args.source={tmp_path / 'images'}", "--data.init_args.size=16"]
     assert main(["describe", "--config", str(config), "--out", str(out), *options]) == 0
     assert sorted(p.name for p in out.iterdir()) == ["sheet.png"]
+
+
+@pytest.mark.parametrize("n", [1, 5])
+def test_a_few_photos(n: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By the name of their folder; a training on so few is refused."""
+    for i in range(n):
+        save(tmp_path / "photos" / f"{i}.png", i)
+    out = tmp_path / "out"
+    assert main(["describe", str(tmp_path / "photos"), "--out", str(out)]) == 0
+    table = capsys.readouterr().out.split("broken")[0].splitlines()
+    counted = [int(line.split("│")[2]) for line in table if "│" in line]
+    assert len(counted) == 3 and sum(counted) == n
+    with Image.open(out / "sheet.png") as image:
+        assert len(image.convert("L").getcolors()) > 20
+    data = data_module([], of_folder([str(tmp_path / "photos")]))
+    if 0 in counted:
+        with pytest.raises(HslError, match="but none for"):
+            data.dataset("train")
+    assert main(["describe", str(tmp_path / "nowhere"), "--out", str(out)]) == 2
 
 
 def test_labels_by_any_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
