@@ -1,5 +1,7 @@
 """What the README and the notebooks show works as it stands."""
 
+import base64
+import io
 import re
 import shlex
 from pathlib import Path
@@ -8,6 +10,7 @@ import nbformat
 import pytest
 import torch
 from nbclient import NotebookClient
+from PIL import Image
 
 from hsl import convert
 from hsl.backbones import load
@@ -69,3 +72,9 @@ def test_every_command_of_the_readme_is_a_target_or_a_module() -> None:
 def test_notebooks_run(path: Path) -> None:
     notebook = nbformat.read(path, as_version=4)
     NotebookClient(notebook, timeout=600, kernel_name="python3").execute(cwd=ROOT)
+    drawing = [cell for cell in notebook.cells if "\ndraw_grid(" in cell.source]
+    assert drawing
+    for cell in drawing:
+        (shown,) = (output.data for output in cell.outputs if "data" in output)
+        with Image.open(io.BytesIO(base64.b64decode(shown["image/png"]))) as picture:
+            assert min(picture.size) > 200 and len(picture.convert("L").getcolors()) > 100

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
-from hsl.figures.pictures import caption, new_figure
+from hsl.figures.pictures import Picture, caption, new_figure
 
 _CELL, _TOP, _LEFT = 1.1, 0.6, 0.26  # inches: of an image, above all of them, before them
 _ALONG = 20  # letters along an image
@@ -13,7 +12,7 @@ _ALONG = 20  # letters along an image
 
 def draw_grid(
     columns: Sequence[Tensor], titles: Sequence[str], title: str, rows: Sequence[str] = ()
-) -> Figure:
+) -> Picture:
     """A figure of image columns, each ``[N, 3, S, S]`` in [-1, 1], under their titles; with
     ``rows``, a label before each of the N."""
     n = len(columns[0])

@@ -1,6 +1,7 @@
 """What all pictures that matplotlib draws share: how names are written in them, how they are
 saved."""
 
+import io
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -14,7 +15,16 @@ from hsl.names import SOFTWARE, shortened, visible
 MOST = 60
 
 
-def new_figure(width: float, height: float, dpi: int = 110, fitted: bool = True) -> Figure:
+class Picture(Figure):
+    """A figure that a notebook shows by itself, without pyplot and what it keeps."""
+
+    def _repr_png_(self) -> bytes:
+        png = io.BytesIO()
+        self.savefig(png, format="png")
+        return png.getvalue()
+
+
+def new_figure(width: float, height: float, dpi: int = 110, fitted: bool = True) -> Picture:
     """An empty figure of ``width`` by ``height`` inches that needs no screen.
 
     Args:
@@ -23,7 +33,7 @@ def new_figure(width: float, height: float, dpi: int = 110, fitted: bool = True)
         dpi: pixels an inch.
         fitted: let matplotlib lay it out so that nothing overlaps.
     """
-    figure = Figure(figsize=(width, height), dpi=dpi, layout="constrained" if fitted else None)
+    figure = Picture(figsize=(width, height), dpi=dpi, layout="constrained" if fitted else None)
     FigureCanvasAgg(figure)
     return figure
 
