@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hsl.files import replacing
+from hsl.glossary import GLOSSARY, Term, legend
 from hsl.names import visible
 
 Row = Mapping[str, Any]
@@ -50,10 +51,10 @@ def markdown(rows: Sequence[Row]) -> str:
     return "".join(f"| {' | '.join(line)} |\n" for line in escaped)
 
 
-def table(title: str, rows: Sequence[Row]) -> Table:
+def table(rows: Sequence[Row]) -> Table:
     """Rows as a rich table."""
     columns, body = _cells(rows)
-    result = Table(title=Text(visible(title)), title_justify="left")
+    result = Table()
     for column in columns:
         result.add_column(Text(column), overflow="fold")
     for line in body:
@@ -62,17 +63,26 @@ def table(title: str, rows: Sequence[Row]) -> Table:
 
 
 def print_table(title: str, rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print rows as a table."""
-    (console or Console()).print(table(title, rows))
+    """Print rows as a table under a title, and below it what those of the columns are that have an
+    entry in the glossary."""
+    console = console or Console()
+    console.print(Text(visible(title), style="italic"))
+    console.print(table(rows))
+    for line in legend(_columns(rows)):
+        console.print(Text(f"  {line}"))
 
 
 def figure_rows(figures: Row) -> list[dict[str, Any]]:
-    """One dictionary of figures as rows ``figure, value``, to print it downwards."""
-    return [
-        {"figure": name, "value": value, f"value{_CI}": figures.get(name + _CI)}
-        for name, value in figures.items()
-        if not _is_ci(name, figures)
-    ]
+    """One dictionary of figures as rows, to print it downwards: each with its name, value, unit,
+    which way is better, and what it is."""
+    rows: list[dict[str, Any]] = []
+    for name, value in figures.items():
+        if not _is_ci(name, figures):
+            term = GLOSSARY.get(name, Term(""))
+            rows.append({"figure": name, "value": value, f"value{_CI}": figures.get(name + _CI),
+                         "unit": term.unit, "better": term.better,
+                         "what it is": term.means})  # fmt: skip
+    return rows
 
 
 def figure(value: Any, ci: Sequence[float] | None = None) -> str:

@@ -99,16 +99,14 @@ class Strength(Validation):
                 continue
             shares = self._shares(trainer, method, name, guide)
             method.strengths[name], reached = chosen(shares, self.share)
-            title = f"chosen strength: {method.strengths[name]:g}"
+            title = f"{name}: chosen strength {method.strengths[name]:g}"
             if not reached:
                 title += f", though none reached {self.share:g} of the validation images"
                 rank_zero_warn(f"{name}: no strength up to {max(shares):g} reached {self.share:g} "
                                f"of the validation images; took {method.strengths[name]:g}, which "
                                f"{max(shares.values()):.3g} of them show")  # fmt: skip
             if trainer.is_global_zero:
-                rows = [{"strength": s, f"{name} by the guide": share}
-                        for s, share in shares.items()]  # fmt: skip
-                print_table(title, rows)
+                print_table(title, [{"strength": s, "seen": seen} for s, seen in shares.items()])
 
     def _shares(
         self, trainer: L.Trainer, method: Method, name: str, guide: AttributeClassifier

@@ -15,6 +15,7 @@ from hsl.directions import ImplicitFunction
 from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.errors import HslError
+from hsl.glossary import GLOSSARY
 from hsl.metrics import CounterfactualError
 from runs import asyrp, faces, saved_backbone, trainer
 
@@ -98,6 +99,8 @@ def test_an_edit_that_does_nothing(folder: str, tmp_path: Path) -> None:
     assert figures["kept"] == figures["reconstruction_kept"]
     assert figures["reconstruction_psnr"] > 20
     assert abs(figures["effect"]) < 0.1
+    explained = {name.removesuffix("_ci") for name in figures} - {"direction"}
+    assert explained <= set(GLOSSARY)
 
 
 def test_several_directions_are_told_apart(folder: str, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_largest_of_those_that_get_as_far_and_it_says_so(
     with pytest.warns(UserWarning, match="Smiling: no strength up to 1 reached 0.95 of the"):
         assert chosen(folder, [5.0, 5.0], monkeypatch) == {"Smiling": 1.0}
     said = " ".join(capsys.readouterr().out.split())
-    assert "chosen strength: 1, though none reached 0.95" in said
+    assert "chosen strength 1, though none reached 0.95" in said
     assert chosen(folder, [0.1, 0.1], monkeypatch) == {"Smiling": 0.5}
     assert "none reached" not in capsys.readouterr().out
 
