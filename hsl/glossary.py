@@ -31,16 +31,16 @@ GLOSSARY: dict[str, Term] = {
     "effect": Term("mean change of the target's probability", "", "higher"),
     "kept": Term("share of images in which no other attribute changes sides", "", "higher"),
     "leakage": Term("mean absolute change of another attribute's probability", "", "lower"),
-    "leakage_worst": Term("that of the attribute that changes most", "", "lower"),
-    "leakage_worst_attribute": Term("which it is"),
-    "excluded": Term("that of attributes that the target excludes, counted in no other figure"),
+    "leakage_worst": Term("leakage of the attribute that changes most", "", "lower"),
+    "leakage_worst_attribute": Term("the attribute that changes most"),
+    "excluded": Term("change of attributes that the target excludes; in no other figure"),
     "reconstruction_kept": Term("share of unedited reconstructions with all attributes", "",
                                 "higher"),
     "reconstruction_psnr": Term("median likeness of reconstruction and source", "dB", "higher"),
-    "reconstruction_psnr_p5": Term("the same, of the worst twentieth", "dB", "higher"),
+    "reconstruction_psnr_p5": Term("its 5th percentile over images", "dB", "higher"),
     "counterfactual_error_before": Term("perceptual distance of source and truth"),
     "counterfactual_error_after": Term("perceptual distance of edit and truth", "", "lower"),
-    "counterfactual_floor": Term("that of the reconstructed truth: no edit can be nearer"),
+    "counterfactual_floor": Term("that distance of the reconstructed truth: the least there is"),
     "closed": Term("share of the way from source to floor that the edit goes", "", "higher"),
     "s_dir": Term("cosine of the image's and the text's change in CLIP", "", "higher"),
     "s_dir_loss": Term("1 - s_dir", "", "lower"),
@@ -52,7 +52,7 @@ GLOSSARY: dict[str, Term] = {
     # boundaries
     "space": Term("where the hyperplane lies: x_t or h"),
     "accuracy": Term("share of held-out images on their side of the boundary", "", "higher"),
-    "balanced": Term("mean of that share with and without the attribute", "", "higher"),
+    "balanced": Term("mean accuracy of images with and without the attribute", "", "higher"),
     "auc": Term("chance that an image with the attribute scores above one without", "", "higher"),
     "leave-one-out balanced": Term("balanced, each training image by a fit without it", "",
                                    "higher"),
@@ -83,6 +83,8 @@ def markdown() -> str:
     return "\n".join(lines) + "\n"
 
 
-def legend(names: Iterable[str]) -> list[str]:
-    """A line for each name that is a figure: ``auc: chance that ... (higher is better)``."""
-    return [f"{name}: {GLOSSARY[name]}" for name in names if name in GLOSSARY]
+def legend(names: Iterable[str], brief: bool = False) -> list[str]:
+    """A line for each name that is a figure: ``auc: chance that ... (higher is better)``; if
+    ``brief``, without its unit and which way is better."""
+    known = {name: GLOSSARY[name] for name in names if name in GLOSSARY}
+    return [f"{name}: {term.means if brief else term}" for name, term in known.items()]

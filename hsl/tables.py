@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -63,25 +64,25 @@ def table(rows: Sequence[Row]) -> Table:
 
 
 def print_table(title: str, rows: Sequence[Row], console: Console | None = None) -> None:
-    """Print rows as a table under a title, and below it what those of the columns are that have an
-    entry in the glossary."""
+    """Print rows as a table under a title, and below it what its figures are, as far as the
+    glossary knows them: its columns, or the rows of `figure_rows`."""
     console = console or Console()
     console.print(Text(visible(title), style="italic"))
     console.print(table(rows))
-    for line in legend(_columns(rows)):
-        console.print(Text(f"  {line}"))
+    figures = [row["figure"] for row in rows if "better" in row]  # their rows say the rest
+    for line in legend(figures, brief=True) if figures else legend(_columns(rows)):
+        console.print(Padding(Text(line), (0, 0, 0, 2), expand=False))
 
 
 def figure_rows(figures: Row) -> list[dict[str, Any]]:
-    """One dictionary of figures as rows, to print it downwards: each with its name, value, unit,
-    which way is better, and what it is."""
+    """One dictionary of figures as rows, to print it downwards: each with its name, value, unit
+    and which way is better."""
     rows: list[dict[str, Any]] = []
     for name, value in figures.items():
         if not _is_ci(name, figures):
             term = GLOSSARY.get(name, Term(""))
             rows.append({"figure": name, "value": value, f"value{_CI}": figures.get(name + _CI),
-                         "unit": term.unit, "better": term.better,
-                         "what it is": term.means})  # fmt: skip
+                         "unit": term.unit, "better": term.better})  # fmt: skip
     return rows
 
 
