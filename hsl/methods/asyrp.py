@@ -4,9 +4,7 @@ Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICL
 """
 
 import re
-import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any, Literal, Unpack
 
 import torch
@@ -14,6 +12,7 @@ from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LinearLR, LRScheduler
 
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Sampled, Strength
@@ -23,17 +22,16 @@ from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
-from hsl.methods.base import Method, ProcessOptions, require_suited
-from hsl.options.checks import above_zero, not_negative, require
+from hsl.methods.base import ProcessOptions, require_suited
+from hsl.methods.trained import Trained
+from hsl.methods.trajectories import Trajectory, unedited
+from hsl.options.checks import not_negative, require
 from hsl.process import Edit, Step, eps_of, reverse
-from hsl.schema import optional
 from hsl.store import key_of
 from hsl.types import Batch
 
 Kind = Literal["implicit", "shift", "global", "eps"]
 KINDS: tuple[Kind, ...] = ("implicit", "shift", "global", "eps")
-#: Epochs of which the steps of a schedule are tried.
-_TRIED = 1000
 
 
 def adam(parameters: object) -> Optimizer:
@@ -41,10 +39,10 @@ def adam(parameters: object) -> Optimizer:
     return torch.optim.Adam(parameters, lr=6e-4)  # type: ignore[arg-type]
 
 
-def decay(optimizer: Optimizer, epochs: int = 7) -> torch.optim.lr_scheduler.LRScheduler:
+def decay(optimizer: Optimizer, epochs: int = 7) -> LRScheduler:
     """A learning rate that falls to a tenth in as many epochs as the trainer has. The released
     checkpoints' is StepLR(20, 0.9)."""
-    return torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.1, total_iters=epochs)
+    return LinearLR(optimizer, 1.0, 0.1, total_iters=epochs)
 
 
 def _names(attribute: str | list[str]) -> list[str]:
@@ -59,23 +57,6 @@ def _names(attribute: str | list[str]) -> list[str]:
     return names
 
 
-@contextmanager
-def _saying(option: str) -> Iterator[None]:
-    """Within it, what a class that the user chose says of the values that it is given becomes one
-    line.
-
-    Raises:
-        HslError: that line.
-    """
-    try:
-        yield
-    except HslError:
-        raise
-    except Exception as error:  # whatever PyTorch's and others' classes raise
-        words = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-        raise HslError(f"{option}: {words}; give it other values, or take another") from error
-
-
 def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
     """Templates by name, or as they are."""
     if templates is None:
@@ -85,7 +66,7 @@ def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
     return templates
 
 
-class Asyrp(Method):
+class Asyrp(Trained):
     """Trains a direction for each attribute, f_t by default, one optimiser step per edited
     timestep. Several attributes share what depends on the image alone (its inversion, its unedited
     trajectory, its CLIP features), and come out as if each had been trained alone.
@@ -164,10 +145,10 @@ class Asyrp(Method):
             clip_weight=(clip_weight, not_negative),
             l1_weight=(l1_weight, not_negative),
             id_weight=(id_weight, not_negative),
-            lr=(lr, optional(above_zero)),
         )
-        super().__init__(t_start=t_start, **options)
-        self.automatic_optimization = False
+        super().__init__(
+            optimizer=optimizer, lr=lr, lr_scheduler=lr_scheduler, t_start=t_start, **options
+        )
         self.attribute = attribute if isinstance(attribute, str) else None
         self._texts = sources_and_targets(_names(attribute), source, target)
         self.clip_name = clip
@@ -185,7 +166,6 @@ class Asyrp(Method):
             require_guide(identity, "identity loss")
             self.guides[fingerprint(identity)] = "the identity network trained the directions"
         self.identity = None if identity is None else identity.requires_grad_(False).eval()
-        self.make_optimizer, self.make_scheduler, self.lr = optimizer, lr_scheduler, lr
         for name in self._texts:
             if direction == "implicit":
                 self.directions[name] = ImplicitFunction.for_backbone(
@@ -197,8 +177,6 @@ class Asyrp(Method):
             else:
                 self.directions[name] = self._tensors(direction, zero_init)
         self._seen: set[int] = set()
-        #: Of directions with a tensor for each timestep: these, which share their memory.
-        self._rows: dict[str, list[nn.Parameter]] = {}
 
     def setup(self, stage: str) -> None:
         """Look whether the guides are for the images, before anything is computed.
@@ -239,20 +217,20 @@ class Asyrp(Method):
         """Walk the edited part of the reverse process, one optimiser step at each timestep."""
         optimizer = self.optimizers()
         assert not isinstance(optimizer, list)
-        x, unedited, features = self._source(batch.image)
+        x, p_unedited, features = self._unedited(batch.image)
         mean = BatchMean(batch.index, self._seen)
         a = self.backbone.schedule.alpha_bar(self._longest_grid[-1])
-        eps = eps_of(x, unedited[0], a)  # all begin at one x
+        eps = eps_of(x, p_unedited[0], a)  # all begin at one x
         walks = {name: self._walk(name, x, eps) for name in self._texts}
         logged: dict[str, list[Tensor]] = {}
-        for t, p in zip(reversed(self._longest_grid), unedited, strict=True):
+        for t, p in zip(reversed(self._longest_grid), p_unedited, strict=True):
             self.directions.zero_grad()
             self._backward(
                 self._loss(name, next(walk).p, p, features, mean, logged)
                 for name, walk in walks.items()
                 if self.edit(name).acts(t)
             )
-            self._hand_over(t)
+            self.hand_over(t)
             optimizer.step()
         means = {f"train/{key}": torch.stack(values).mean() for key, values in logged.items()}
         self.log_dict(means, on_epoch=True, on_step=False,
@@ -311,7 +289,7 @@ class Asyrp(Method):
 
     def prepare(self, images: Tensor) -> None:
         """Keep the unedited trajectories of images ``[B, 3, S, S]``."""
-        self._source(images)
+        self._unedited(images)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """As of every method, and which images the epoch has seen."""
@@ -323,35 +301,9 @@ class Asyrp(Method):
         super().on_load_checkpoint(checkpoint)
         self._seen = set(checkpoint["hsl"].get("seen", ()))
 
-    def _hand_over(self, t: int) -> None:
-        """Give the gradients at ``t`` to the tensors of that timestep, and none to the others: each
-        is a parameter of its own, which momentum does not move while it is not in use."""
-        for name, rows in self._rows.items():
-            shift = self.directions[name]
-            assert isinstance(shift, Shift)
-            for row in rows:
-                row.grad = None
-            if shift.delta.grad is not None:
-                rows[shift.row(t)].grad = shift.delta.grad[shift.row(t)]
-
     def on_train_epoch_start(self) -> None:
         """No image has been seen in this epoch."""
         self._seen.clear()
-
-    def on_train_epoch_end(self) -> None:
-        """One step of the learning rate's schedule, of a training that still leads somewhere.
-
-        Raises:
-            HslError: it has diverged.
-        """
-        for name, direction in self.directions.items():
-            if not all(p.isfinite().all() for p in direction.parameters()):
-                raise HslError(f"{name}: the training has diverged, to NaN or infinite values; "
-                               "give a smaller learning rate, or a wider precision")  # fmt: skip
-        scheduler = self.lr_schedulers()
-        assert scheduler is not None and not isinstance(scheduler, list)
-        with _saying("lr_scheduler"):
-            scheduler.step()
 
     def about(self, name: str) -> dict[str, Any]:
         """What the direction's file says: also the method, the texts and the CLIP."""
@@ -359,70 +311,6 @@ class Asyrp(Method):
         if name in self._texts:
             about |= {"texts": list(self._texts[name]), "cosine": self.cosine_of(name)}
         return about | {"method": "asyrp", "clip": self.clip_name}
-
-    def try_optimizer(self, epochs: int | None) -> None:
-        """Make the optimiser and its schedule for one parameter that stays where it is, and take
-        the steps of ``epochs`` epochs, so that values that they refuse are noticed before any work.
-
-        Raises:
-            HslError: one of them refuses.
-        """
-        parameter = nn.Parameter(torch.zeros(2, 2))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            optimizer = self._optimizer([parameter])
-            parameter.grad = torch.zeros_like(parameter)
-            with _saying("optimizer"):
-                optimizer.step()
-            if self.make_scheduler is not decay:
-                scheduler = self.schedule_of(optimizer)
-                with _saying("lr_scheduler"):
-                    for _ in range(min(max(epochs or 0, 1), _TRIED)):
-                        scheduler.step()
-
-    def configure_optimizers(self):  # type: ignore[no-untyped-def]
-        """The optimiser of the directions' parameters and its schedule.
-
-        Raises:
-            HslError: a schedule that waits for a metric, of which there is none, or one that is as
-                long as a training without a number of epochs.
-        """
-        self._rows, parameters = {}, []
-        for name, direction in self.directions.items():
-            if isinstance(direction, Shift) and direction.timesteps is not None:
-                self._rows[name] = [nn.Parameter(row) for row in direction.delta.data]
-                parameters += self._rows[name]
-            else:
-                parameters += direction.parameters()
-        optimizer = self._optimizer(parameters)
-        return [optimizer], [self.schedule_of(optimizer)]
-
-    def _optimizer(self, parameters: list[nn.Parameter]) -> Optimizer:
-        with _saying("optimizer"):
-            optimizer = self.make_optimizer(parameters)
-            if self.lr is not None:
-                for group in optimizer.param_groups:
-                    group["lr"] = self.lr
-            return optimizer
-
-    def schedule_of(self, optimizer: Optimizer) -> Any:
-        """The schedule of an optimiser's learning rate, as long as the training is.
-
-        Raises:
-            HslError: a training without a number of epochs, a schedule that waits for a metric, or
-                one that refuses its values.
-        """
-        if self.make_scheduler is not decay:
-            with _saying("lr_scheduler"):
-                scheduler = self.make_scheduler(optimizer)
-            if isinstance(scheduler, torch.optim.lr_scheduler.ReduceLROnPlateau):
-                raise HslError("lr_scheduler: ReduceLROnPlateau waits for a metric; take another")
-            return scheduler
-        epochs = self.trainer.max_epochs or 0
-        if epochs < 1:
-            raise HslError("lr_scheduler: falls as long as the training is: give max_epochs, or "
-                           "another schedule")  # fmt: skip
-        return decay(optimizer, epochs)
 
     @property
     def _longest_grid(self) -> list[int]:
@@ -444,32 +332,6 @@ class Asyrp(Method):
         delta = torch.randn(*rows, *shape) * (0.0 if zero_init else 0.2)
         return Shift(delta, timesteps, "eps" if kind == "eps" else "h")
 
-    def _source(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """What depends on the image alone: x at the first edited step ``[B, C, s, s]``, the
-        unedited trajectory's P_t ``[n, B, C, s, s]``, noisiest first, and the image's unit CLIP
-        features ``[B, E]``."""
-        edited = self._longest_grid
-        grid = [t for t in self.grid if t >= edited[0]]
-        parts = ("P_t", *self._path("P_t"), edited, self.clip_key)
-
-        def compute(rows: list[int]) -> list[dict[str, Tensor]]:
-            some = images[rows]
-            with torch.no_grad():
-                p, x = [], self.x_T(some)
-                for step in reverse(self.backbone, x, grid):
-                    if step.t == edited[-1]:
-                        x = step.x
-                    if step.t <= edited[-1]:
-                        p.append(step.p)
-                found = {"x": x, "p": torch.stack(p, 1), "features": self._features(some)}
-            return [{name: t[i] for name, t in found.items()} for i in range(len(some))]
-
-        keys = [key_of(*parts, image) for image in images]
-        shape, n = self.backbone.x_shape, sum(t <= edited[-1] for t in grid)
-        shapes = {"x": shape, "p": (n, *shape), "features": (-1,)}
-        records = self.store.many(keys, compute, self.record_about("trajectory"), shapes)
-        x, p, features = (
-            torch.stack([record[name] for record in records]).to(images.device)
-            for name in ("x", "p", "features")
-        )
-        return x, p.transpose(0, 1), features
+    def _unedited(self, images: Tensor) -> Trajectory:
+        """What a step needs of images ``[B, 3, S, S]`` and depends on them alone."""
+        return unedited(self, images, self._longest_grid, self._features, self.clip_key)

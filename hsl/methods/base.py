@@ -242,9 +242,9 @@ class Method(L.LightningModule):
         return torch.stack([record[what] for record in records]).to(images.device)
 
     def _keys(self, what: str, images: Tensor) -> list[str]:
-        return [key_of(what, *self._path(what), image) for image in images]
+        return [key_of(what, *self.path_of(what), image) for image in images]
 
-    def _path(self, what: str) -> list[Any]:
+    def path_of(self, what: str) -> list[Any]:
         """What x_T, or what comes of it unedited, depends on besides the image."""
         upwards = [self.backbone.key, self.inversion_grid, self.refine]
         return upwards if what == "x_T" else [*upwards, self.grid]

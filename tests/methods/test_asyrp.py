@@ -89,7 +89,7 @@ def test_training_starts_from_the_identity(folder: str, tmp_path: Path) -> None:
         edited = method.edit_images(images, torch.arange(2), method.edit("Smiling"))
         assert torch.allclose(edited, rebuilt, atol=1e-6) == zero
         fit(method, tmp_path, n=2)
-        p = method._source(method.trainer.datamodule.faces("train").images)[1]
+        p = method._unedited(method.trainer.datamodule.faces("train").images)[1]
         first = seen[0].detach()
         order = [0, 1] if (first - p[0]).norm() < (first - p[0].flip(0)).norm() else [1, 0]
         started[zero] = float((first - p[0][order]).abs().max())
@@ -206,7 +206,7 @@ def test_what_is_prepared_is_not_computed_again(folder: str, tmp_path: Path, mon
     method = asyrp(folder, cache=str(tmp_path / "cache"))
     method.prepare(images)
     monkeypatch.setattr(method.backbone, "encode", None)
-    x, p, features = method._source(images)
+    x, p, features = method._unedited(images)
     assert x.shape == images.shape and len(p) == len(EDITED) and len(features) == 2
 
 
@@ -214,7 +214,7 @@ def test_other_settings_do_not_share_a_cache(folder: str, tmp_path: Path) -> Non
     images, cache = faces(1).faces("train").images, str(tmp_path / "cache")
     shapes = {}
     for t_edit in (300, 700):
-        x, p, _ = asyrp(folder, cache=cache, t_edit=t_edit)._source(images)
+        x, p, _ = asyrp(folder, cache=cache, t_edit=t_edit)._unedited(images)
         shapes[t_edit] = len(p)
         assert x.shape == images.shape
     assert shapes == {300: 4, 700: 2}

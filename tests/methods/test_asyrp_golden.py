@@ -205,7 +205,7 @@ def test_first_steps(golden_dir, monkeypatch, tmp_path: Path) -> None:
             angle = cosine_similarity(kept[0][key].flatten(), want.flatten(), dim=0)
             assert float(angle) > 1 - 1e-3, key
             assert float(kept[0][key].norm()) == pytest.approx(float(want.norm()), rel=2e-2)
-        p = made._source(file["x0"][:1])[1]
+        p = made._unedited(file["x0"][:1])[1]
         for k, got in enumerate(p):
             if f"main.step{k}.x0_t_origin" in file.tensors:
                 want = file[f"main.step{k}.x0_t_origin"]
