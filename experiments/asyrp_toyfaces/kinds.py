@@ -15,7 +15,8 @@ import torch
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.perceptual import PerceptualDistance
-from hsl.methods.asyrp import KINDS, Asyrp, Kind
+from hsl.methods.asyrp import Asyrp
+from hsl.methods.kinds import KINDS, Kind
 from hsl.metrics import AttributeChange, CounterfactualError
 from hsl.progress import track
 from hsl.tables import write_json

@@ -17,7 +17,8 @@ from hsl.encoders.clip import Clip
 from hsl.encoders.perceptual import PerceptualDistance
 from hsl.encoders.roles import fingerprint, require_judge
 from hsl.errors import HslError
-from hsl.methods.base import Method, why_unsuited
+from hsl.methods.base import Method
+from hsl.methods.surroundings import why_unsuited
 from hsl.metrics import (
     AttributeChange,
     CounterfactualError,

@@ -10,7 +10,8 @@ from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.intervals import Curves
 from hsl.intervals.profile import measure
-from hsl.methods.base import Method, why_unsuited
+from hsl.methods.base import Method
+from hsl.methods.surroundings import why_unsuited
 from hsl.options.checks import above_zero, at_least_one, require
 from hsl.schema import optional, text
 

@@ -10,7 +10,8 @@ from hsl.bundled import BUNDLED
 from hsl.callbacks.common import lacking, log_figures, method_of
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.roles import fingerprint, require_guide
-from hsl.methods.base import Method, why_unsuited
+from hsl.methods.base import Method
+from hsl.methods.surroundings import why_unsuited
 from hsl.metrics import AttributeChange
 from hsl.metrics.base import NothingMeasured
 from hsl.types import Batch, attribute_and_value

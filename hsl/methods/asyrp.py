@@ -17,21 +17,20 @@ from torch.optim.lr_scheduler import LinearLR, LRScheduler
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Sampled, Strength
 from hsl.data.texts import bundled_templates, sources_and_targets
-from hsl.directions import Direction, ImplicitFunction, Shift
+from hsl.directions import Direction
 from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
 from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
-from hsl.methods.base import ProcessOptions, require_suited
+from hsl.methods.base import ProcessOptions
+from hsl.methods.kinds import Kind, implicit, tensors
+from hsl.methods.surroundings import require_suited
 from hsl.methods.trained import Trained
 from hsl.methods.trajectories import Trajectory, unedited
 from hsl.options.checks import not_negative, require
 from hsl.process import Edit, Step, eps_of, reverse
 from hsl.store import key_of
 from hsl.types import Batch
-
-Kind = Literal["implicit", "shift", "global", "eps"]
-KINDS: tuple[Kind, ...] = ("implicit", "shift", "global", "eps")
 
 
 def adam(parameters: object) -> Optimizer:
@@ -167,15 +166,11 @@ class Asyrp(Trained):
             self.guides[fingerprint(identity)] = "the identity network trained the directions"
         self.identity = None if identity is None else identity.requires_grad_(False).eval()
         for name in self._texts:
-            if direction == "implicit":
-                self.directions[name] = ImplicitFunction.for_backbone(
-                    self.backbone,
-                    family=family or self.backbone.family,
-                    zero_init=zero_init,
-                    ignore_timesteps=ignore_timesteps,
-                )
-            else:
-                self.directions[name] = self._tensors(direction, zero_init)
+            self.directions[name] = (
+                implicit(self.backbone, family, zero_init, ignore_timesteps)
+                if direction == "implicit"
+                else tensors(self.backbone, direction, self._editable(), zero_init)
+            )
         self._seen: set[int] = set()
 
     def setup(self, stage: str) -> None:
@@ -312,6 +307,11 @@ class Asyrp(Trained):
             about |= {"texts": list(self._texts[name]), "cosine": self.cosine_of(name)}
         return about | {"method": "asyrp", "clip": self.clip_name}
 
+    def _editable(self) -> list[int]:
+        """The timesteps that may be edited, as far as it is known before the intervals are."""
+        t_start = self.grid[-1] if self.t_start is None else self.t_start
+        return [t for t in self.grid if (self.t_edit or 0) <= t <= t_start]
+
     @property
     def _longest_grid(self) -> list[int]:
         """The timesteps that any direction is trained at."""
@@ -320,17 +320,6 @@ class Asyrp(Trained):
     def _features(self, images: Tensor) -> Tensor:
         """The images' unit CLIP features ``[B, E]``, which are the same to all attributes."""
         return self.loss(next(iter(self._texts))).features(images)
-
-    def _tensors(self, kind: Kind, zero_init: bool) -> Shift:
-        """The `Shift` of a kind of direction, for the timesteps that may be edited."""
-        if kind not in KINDS:
-            raise HslError(f"direction {kind!r}: want one of {', '.join(KINDS)}")
-        shape = self.backbone.x_shape if kind == "eps" else self.backbone.h_shape
-        t_edit, t_start = self.t_edit or 0, self.grid[-1] if self.t_start is None else self.t_start
-        timesteps = None if kind == "global" else [t for t in self.grid if t_edit <= t <= t_start]
-        rows = () if timesteps is None else (len(timesteps),)
-        delta = torch.randn(*rows, *shape) * (0.0 if zero_init else 0.2)
-        return Shift(delta, timesteps, "eps" if kind == "eps" else "h")
 
     def _unedited(self, images: Tensor) -> Trajectory:
         """What a step needs of images ``[B, 3, S, S]`` and depends on them alone."""

@@ -1,24 +1,22 @@
 """What all methods share: a frozen backbone, named directions, and how they edit images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, TypedDict
 
 import lightning as L
 import torch
 from torch import Tensor, nn
 
-from hsl.backbones import PLAIN, Backbone, Speed, Tap, load
+from hsl.backbones import PLAIN, Backbone, Speed, Tap
 from hsl.bundled import BUNDLED
-from hsl.directions import Direction, build, provenance
-from hsl.encoders.roles import unsuited
+from hsl.directions import Direction, provenance
 from hsl.errors import HslError
-from hsl.methods.checkpoint import about_of
+from hsl.methods.kept import Kept
 from hsl.methods.surroundings import brought, require_strategy
 from hsl.names import meant
 from hsl.options.checks import refinements, require
-from hsl.process import SHARES, Edit, Injection, SeededNoise, invert, last, reverse
+from hsl.process import SHARES, Edit, Injection, SeededNoise, last, reverse
 from hsl.schema import LAST_T, optional, timestep, whole
-from hsl.store import Store, key_of
 from hsl.types import Batch
 
 
@@ -43,7 +41,7 @@ class ProcessOptions(MethodOptions, total=False):
     injection: Injection
 
 
-class Method(L.LightningModule):
+class Method(Kept):
     """Finds directions in the h-space of a frozen backbone and edits images with them.
 
     Args:
@@ -103,7 +101,6 @@ class Method(L.LightningModule):
         speed: Speed = PLAIN,
         invert_steps: int | None = None,
     ) -> None:
-        super().__init__()
         require(
             "model",
             steps=(steps, whole(2, LAST_T)),
@@ -116,20 +113,12 @@ class Method(L.LightningModule):
         )
         if t_edit is not None and t_start is not None and t_edit > t_start:
             raise HslError(f"model: t_edit {t_edit} is above t_start {t_start}: nothing to edit")
+        super().__init__(backbone, steps, invert_steps, refine, cache, tap, speed)
         self.strict_loading = False  # checkpoints hold directions alone
-        self.backbone = _loaded(backbone, tap).run_with(speed)
-        try:
-            self.grid = self.backbone.schedule.grid(steps)
-            other = None if invert_steps is None else self.backbone.schedule.grid(invert_steps)
-        except ValueError as error:
-            raise HslError(f"steps: {error}") from error
-        self._other_grid = other
         #: Steps of the fit that the directions come from, if it was another.
         self.trained_in: int | None = None
         self.t_edit, self.t_start, self.t_boost = t_edit, t_start, t_boost
-        self.injection, self.refine = injection, refine
-        self.store = Store(cache)
-        self.seed = seed
+        self.injection, self.seed = injection, seed
         self.directions = nn.ModuleDict()
         self.strengths: dict[str, float] = {}
         #: The networks that had a part in the edits, by `fingerprint`, and which: none may measure.
@@ -192,11 +181,6 @@ class Method(L.LightningModule):
             return 1.0
         return (self.trained_in or len(self.grid)) / len(self.grid)
 
-    @property
-    def inversion_grid(self) -> list[int]:
-        """The grid of the inversion."""
-        return self.grid if self._other_grid is None else self._other_grid
-
     def about(self, name: str) -> dict[str, Any]:
         """What the file of direction ``name`` says of it, as JSON values."""
         return provenance(self.backbone) | {
@@ -209,56 +193,6 @@ class Method(L.LightningModule):
             "t_boost": self.t_boost,
         }
 
-    def record_about(self, kind: str) -> dict[str, Any]:
-        """What a record of this kind says of itself in the store, as JSON values."""
-        return {
-            "kind": kind,
-            "backbone": self.backbone.hash,
-            "tap": self.backbone.tap,
-            "grid": self.inversion_grid if kind == "x_T" else self.grid,
-            "refine": self.refine,
-            "made_by": type(self).__name__,
-        }
-
-    def x_T(self, images: Tensor) -> Tensor:
-        """Inverted latents ``[B, C, s, s]`` of images ``[B, 3, S, S]`` in [-1, 1], cached."""
-        return self._cached("x_T", images, self._inverted)
-
-    def _inverted(self, images: Tensor) -> Tensor:
-        x_0 = self.backbone.x_0(images)
-        return last(invert(self.backbone, x_0, self.inversion_grid, self.refine))
-
-    def _rebuilt(self, images: Tensor) -> Tensor:
-        return last(reverse(self.backbone, self.x_T(images), self.grid))
-
-    def _cached(self, what: str, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
-        """What ``compute`` makes of images ``[B, 3, S, S]``, of those that are not cached."""
-        records = self.store.many(
-            self._keys(what, images),
-            lambda rows: [{what: row} for row in compute(images[rows])],
-            self.record_about(what),
-            {what: self.backbone.x_shape},
-        )
-        return torch.stack([record[what] for record in records]).to(images.device)
-
-    def _keys(self, what: str, images: Tensor) -> list[str]:
-        return [key_of(what, *self.path_of(what), image) for image in images]
-
-    def path_of(self, what: str) -> list[Any]:
-        """What x_T, or what comes of it unedited, depends on besides the image."""
-        upwards = [self.backbone.key, self.inversion_grid, self.refine]
-        return upwards if what == "x_T" else [*upwards, self.grid]
-
-    def know_x_T(self, images: Tensor, x_T: Tensor) -> None:
-        """Cache the latents ``[B, C, s, s]`` that images ``[B, 3, S, S]`` were sampled from, so
-        that they need no inversion."""
-        self.store.ensure(
-            self._keys("x_T", images),
-            lambda rows: [{"x_T": x_T[row]} for row in rows],
-            self.record_about("x_T"),
-            {"x_T": self.backbone.x_shape},
-        )
-
     @torch.no_grad()
     def edit_images(self, images: Tensor, index: Tensor, edit: Edit | None = None) -> Tensor:
         """Invert images, edit them, and return images in [-1, 1]; without an edit, reconstruct.
@@ -267,7 +201,7 @@ class Method(L.LightningModule):
         strengths and ``index [B]`` (which seeds each image's noise) go along with the images.
         """
         if edit is None:
-            x = self._cached("x_0", images, self._rebuilt)
+            x = self.rebuilt(images)
         else:
             noise = SeededNoise(index, self.seed)
             x = last(reverse(self.backbone, self.x_T(images), self.grid, edit, noise=noise))
@@ -321,87 +255,3 @@ class Method(L.LightningModule):
     def on_train_start(self) -> None:
         """What is trained now is trained in these steps."""
         self.trained_in = None
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Keep the directions, and how they are used; leave the frozen networks out."""
-        state = checkpoint["state_dict"]
-        checkpoint["state_dict"] = {k: v for k, v in state.items() if k.startswith("directions.")}
-        checkpoint["hsl"] = {
-            "backbone_hash": self.backbone.hash,
-            "directions": {
-                name: direction.config()  # type: ignore[operator]  # a Direction
-                for name, direction in self.directions.items()
-            },
-            "steps": self.trained_in or len(self.grid),
-            "t_edit": self.t_edit,
-            "t_edits": self.t_edits,
-            "t_start": self.t_start,
-            "t_boost": self.t_boost,
-            "strengths": self.strengths,
-            "guides": self.guides,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up strengths, and t_edit, t_start and t_boost where they are not given.
-
-        Raises:
-            HslError: the checkpoint is damaged, was made with another backbone, lacks a direction,
-                or has another kind of it.
-        """
-        about = about_of(checkpoint)
-        if about["backbone_hash"] != self.backbone.hash:
-            raise HslError(f"this checkpoint was not made with backbone {self.backbone.name}")
-        for name, config in about.get("directions", {}).items():
-            self._take_shape(name, config)
-        wanted = {k for k in self.state_dict() if k.startswith("directions.")}
-        missing = wanted - set(checkpoint["state_dict"])
-        if missing:
-            raise HslError(f"this checkpoint lacks {', '.join(sorted(missing)[:3])}")
-        self.t_edit = about["t_edit"] if self.t_edit is None else self.t_edit
-        self.t_edits = about.get("t_edits", {})
-        self.t_boost = about["t_boost"] if self.t_boost is None else self.t_boost
-        self.t_start = about["t_start"] if self.t_start is None else self.t_start
-        self.strengths = about["strengths"]
-        self.guides |= about.get("guides", {})
-        self.trained_in = about.get("steps")
-
-    def _take_shape(self, name: str, config: dict[str, Any]) -> None:
-        """Let direction ``name`` have the shape that a checkpoint's has: a tensor for each timestep
-        depends on those that it was fitted at."""
-        if name not in self.directions:
-            return
-        direction = self.directions[name]
-        assert isinstance(direction, Direction)
-        if config["kind"] != direction.kind:
-            raise HslError(
-                f"this checkpoint's {name} is of kind {config['kind']}, not {direction.kind}"
-            )
-        if config != direction.config():
-            self.directions[name] = build(config).to(self.device)
-
-
-def _loaded(backbone: str | Backbone, tap: Tap) -> Backbone:
-    """A backbone by its name, or as it is."""
-    if isinstance(backbone, str):
-        return load(backbone, tap)
-    if tap not in ("after", backbone.tap):
-        raise HslError(f"tap {tap}: {backbone.name} was loaded with tap {backbone.tap}")
-    return backbone
-
-
-def why_unsuited(network: object, trainer: L.Trainer, size: int | None) -> str | None:
-    """Why a guide or judge is not for the images of a trainer's data, which have ``size`` pixels
-    (None: of no matter); None if it is."""
-    data = getattr(trainer, "datamodule", None)
-    return unsuited(network, getattr(data, "domain", None), size)
-
-
-def require_suited(network: object, name: str, trainer: L.Trainer) -> None:
-    """Refuse a CLIP that is not for the images of a trainer's data.
-
-    Raises:
-        HslError: it is for others.
-    """
-    if reason := why_unsuited(network, trainer, None):
-        raise HslError(f"clip {name} {reason}: give --model.init_args.clip, such as "
-                       "ViT-B-16-quickgelu/openai")  # fmt: skip

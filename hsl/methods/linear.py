@@ -6,11 +6,9 @@ differences and ridge regression as in Haas et al. 2024 and the GAN literature).
 """
 
 import math
-from collections.abc import Iterable, Iterator
 from typing import Any, ClassVar, Literal, Unpack
 
 import torch
-from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
@@ -18,25 +16,21 @@ from hsl import ranks
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Mixing, Sampled, Strength
 from hsl.data.texts import bundled_templates, texts_of
-from hsl.directions import Boundary, Space, build
+from hsl.directions import Boundary, Space
 from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint
 from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
-from hsl.methods.base import MethodOptions, require_suited
-from hsl.methods.checkpoint import about_of
-from hsl.methods.features import Blocks, Sample
-from hsl.methods.mixed import Mixed
-from hsl.names import meant
-from hsl.process import Edit, invert
+from hsl.methods.base import MethodOptions
+from hsl.methods.crossing import SPACES, Crossing
+from hsl.methods.features import Sample
+from hsl.methods.surroundings import require_suited
 from hsl.solvers import SVM, Figures, Solution, Solver, combine, figures, gram
-from hsl.store import Record, key_of
+from hsl.store import key_of
 from hsl.types import Batch
 
-SPACES: tuple[Space, ...] = ("x", "h")
 
-
-class Linear(Mixed):
+class Linear(Crossing):
     """Fits the boundaries of attributes, and crosses them in one step at the mixing step.
 
     ``fit`` needs one epoch. Labels come from the data, or, with ``texts``, from the guide CLIP.
@@ -153,115 +147,26 @@ class Linear(Mixed):
         if stage in ("fit", "validate"):
             if self.trainer.world_size > 1 and self.store.folder is None:
                 raise HslError("several ranks need a folder for the features: give cache FOLDER")
-            if self._data is None:
+            if self.data is None:
                 raise HslError("give the trainer a data module")
             if self.clip is not None:
                 require_suited(self.clip, self.clip_name, self.trainer)
             if stage == "fit":
-                self.begin(self._data)
-
-    @property
-    def _data(self) -> Any:
-        return getattr(self.trainer, "datamodule", None)
+                self.begin(self.data)
 
     def begin(self, data: Any) -> None:
         """Blank boundaries of the attributes to fit on ``data``, a data module with ``names``."""
         blank = nn.ModuleDict({name: self._blank() for name in self.names(data)})
         self.directions = blank.to(self.device)
 
-    def names(self, data: Any) -> list[str]:
-        """The attributes to fit.
-
-        Raises:
-            HslError: the data has no such labels, or torch no place for the name.
-        """
-        known = list(self.texts) if self.texts else list(data.names)
-        names = known if self.wanted is None else list(dict.fromkeys(self.wanted))
-        unknown = [name for name in names if name not in known]
-        if unknown or not names:
-            raise HslError(f"no labels for {', '.join(unknown) or 'anything'} in these data; "
-                           f"there are: {', '.join(known) or 'none'}"
-                           f"{''.join(meant(name, known) for name in unknown[:1])}")  # fmt: skip
-        for name in names:
-            if not name or hasattr(nn.ModuleDict(), name) or set(name) & set("./"):
-                raise HslError(f"{name!r} cannot be the name of a direction: rename the attribute")
-        return names
-
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         """Invert a batch, and keep its features and labels."""
-        self.samples += self.collect(batch, self._data)
+        self.samples += self.collect(batch, self.data)
 
     def on_train_epoch_end(self) -> None:
         """Fit all attributes at all timesteps in all spaces."""
         self.fit_boundaries(self.everyones(self.samples))
         self.samples = []
-
-    # Features
-
-    @torch.no_grad()
-    def collect(self, batch: Batch, data: Any) -> list[Sample]:
-        """Features of a batch of ``data`` into the store; what else is needed of it, back."""
-        keys, names = self._keep(batch.image), self.names(data)
-        self.labelled = names
-        if self.texts:  # scores, which `labels` turns into labels when all are there
-            readers = [self.readers[name].to(batch.image.device) for name in names]
-            columns = [r.features(batch.image) @ torch.as_tensor(r.direction) for r in readers]
-            labels = torch.stack(columns, dim=1)
-        else:
-            known = batch.labels[:, [list(data.names).index(name) for name in names]]
-            labels = torch.where(known.isnan(), 0, 2 * known - 1)
-        rows = zip(batch.index.tolist(), labels.cpu(), keys, strict=True)
-        return [Sample(*row) for row in rows]
-
-    def _keep(self, images: Tensor) -> list[str]:
-        """Features of images ``[B, 3, S, S]`` into the store; their keys."""
-        made_by = ("linear", self.backbone.key, self.inversion, self.refine, self.timesteps)
-        keys = [key_of(*made_by, image) for image in images]
-        about = self.record_about("features")
-        shapes = {"x": self.backbone.x_shape, "h": self.backbone.h_shape}
-        wanted = {f"{space}.{t}": shape for space, shape in shapes.items() for t in self.timesteps}
-        self.store.ensure(keys, lambda rows: self._features(images[rows]), about, wanted)
-        return keys
-
-    def _features(self, images: Tensor) -> list[Record]:
-        """x_t, and h at x_t, of images ``[B, 3, S, S]`` at each timestep."""
-        rows: list[Record] = [{} for _ in images]
-        for step in invert(self.backbone, self.backbone.x_0(images), self.inversion, self.refine):
-            if step.t_next not in self.timesteps:
-                continue
-            h = self.backbone.encode(step.x_next, step.t_next).h
-            for row, x, bottleneck in zip(rows, step.x_next.cpu(), h.cpu(), strict=True):
-                row[f"x.{step.t_next}"], row[f"h.{step.t_next}"] = x, bottleneck
-            if step.t_next == self.timesteps[-1]:
-                break
-        return rows
-
-    def everyones(self, samples: list[Sample]) -> list[Sample]:
-        """The samples of all ranks, each image once, by rising index.
-
-        Raises:
-            HslError: there is none.
-        """
-        unique = {sample.index: sample for part in ranks.everyones(samples) for sample in part}
-        if not unique:
-            raise HslError("no images: is the data set empty?")
-        return [unique[index] for index in sorted(unique)]
-
-    def blocks(self, samples: list[Sample], space: Space, t: int) -> Blocks:
-        """The features of samples, in their order."""
-        # the solvers take float64, which Metal lacks
-        device = torch.device("cpu") if self.device.type == "mps" else self.device
-        return Blocks(self.store, [s.key for s in samples], f"{space}.{t}", device)
-
-    def labels(self, samples: list[Sample]) -> Tensor:
-        """Labels ``[N, A]`` in {+1, -1, 0} of the directions' attributes; by text, those of the
-        most certain images."""
-        columns = [self.labelled.index(name) for name in self.directions]
-        labels = torch.stack([s.labels for s in samples]).double()[:, columns]
-        if not self.texts:
-            return labels
-        low, high = labels.quantile(torch.tensor([self.certain, 1 - self.certain]).double(), dim=0)
-        return (labels >= high).double() - (labels <= low).double()
 
     # The fit
 
@@ -326,133 +231,6 @@ class Linear(Mixed):
         n, shapes = len(self.timesteps), {"x": self.backbone.x_shape, "h": self.backbone.h_shape}
         x, h = (torch.zeros(n, *shapes[s]) if s in self.spaces else None for s in ("x", "h"))
         return Boundary(x, h, self.timesteps, self.t)
-
-    # How good they are
-
-    def measure(self, batches: Iterable[Batch], data: Any) -> None:
-        """Put the figures of the boundaries on other images, in batches, into ``figures``."""
-        samples = [sample for batch in batches for sample in self.collect(batch, data)]
-        self.figures = self.held_out(self.everyones(samples))
-
-    @torch.no_grad()
-    def held_out(self, samples: list[Sample]) -> dict[tuple[Space, int], Figures]:
-        """Accuracy, balanced accuracy and AUC of the boundaries on other images, with intervals, by
-        space and timestep."""
-        labels = self.labels(samples)
-
-        def measured(place: tuple[Space, int]) -> Figures:
-            parts = []
-            for block in self.blocks(samples, *place):
-                distances = [b.distance(block, *place) for b in self._boundaries()]
-                parts.append(torch.stack(distances, dim=1).cpu())
-            return figures(torch.cat(parts).double(), labels)
-
-        places = [(space, t) for space in self.spaces for t in self.timesteps]
-        return ranks.shared(places, measured)
-
-    def _boundaries(self) -> Iterator[Boundary]:
-        for boundary in self.directions.values():
-            assert isinstance(boundary, Boundary)
-            yield boundary
-
-    def on_validation_epoch_start(self) -> None:
-        """Begin anew."""
-        self.others = []
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> dict[str, dict[str, Tensor]] | None:
-        """Keep a batch's features and labels; edit it where there is a mixing step. (Within a fit
-        the boundaries are still blank.)"""
-        self.others += self.collect(batch, self._data)
-        if self.t is None or self.trainer.state.fn != TrainerFn.VALIDATING:
-            return None
-        return self.test_step(batch, batch_idx)
-
-    def on_validation_epoch_end(self) -> None:
-        """Measure the boundaries; the `Mixing` callback prints the table. (Within a fit, before
-        there are any, it has them measured at the end.)"""
-        if self.trainer.state.fn == TrainerFn.VALIDATING:
-            self.figures = self.held_out(self.everyones(self.others))
-        self.others = []
-
-    def on_validation_start(self) -> None:
-        """Look for boundaries before anything is computed."""
-        self._require_boundaries()
-
-    def on_test_start(self) -> None:
-        """Look for boundaries before anything is computed."""
-        self._require_boundaries()
-
-    def _require_boundaries(self) -> None:
-        if not self.directions:
-            raise HslError("there are no boundaries yet: fit, or give --ckpt_path CHECKPOINT")
-
-    # Edits
-
-    def mix_at(self, t: int) -> None:
-        """Take ``t`` for the mixing step: latents are inverted up to it, and edited there.
-
-        Raises:
-            HslError: no hyperplanes were fitted there.
-        """
-        if t not in self.timesteps:
-            raise HslError(f"no hyperplane at t={t}; there are {self.timesteps}")
-        self.t = t
-        self.grid = [g for g in self.inversion if g <= t]
-        for boundary in self._boundaries():
-            boundary.t = t
-
-    def precompute(self, images: Tensor) -> None:
-        """Put the features of images ``[B, 3, S, S]`` into the cache."""
-        self._keep(images)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """As of every method, and what the boundaries were fitted on."""
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["hsl"] |= {
-            "grid": self.inversion,
-            "t": self.t,
-            "data_hash": self.data_hash,
-        }
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make boundaries to take up those of the checkpoint, with the grid and timesteps that they
-        were fitted on and, unless one is given, their mixing step.
-
-        Raises:
-            HslError: as of every method; another method's checkpoint, or no hyperplanes at t.
-        """
-        super().on_load_checkpoint(checkpoint)
-        configs = checkpoint["hsl"].get("directions", {})
-        if not configs or any(config["kind"] != Boundary.kind for config in configs.values()):
-            raise HslError("this checkpoint holds no boundaries: give one of a linear method")
-        about = about_of(checkpoint, ["grid", "t", "data_hash"])
-        made = {name: build(config) for name, config in configs.items()}
-        self.directions = nn.ModuleDict(made).to(self.device)
-        self.wanted, self.data_hash = list(made), about["data_hash"]
-        first = next(self._boundaries())
-        self.inversion, self.timesteps = about["grid"], first.timesteps
-        self.spaces = [space for space in SPACES if space in first.normals]
-        self.t = about["t"] if self.t is None else self.t
-        if self.t is not None:
-            self.mix_at(self.t)
-
-    def edit(self, name: str, strength: float | Tensor | None = None) -> Edit:
-        """One step across the boundary of ``name``.
-
-        Raises:
-            HslError: no such direction, or no mixing step yet.
-        """
-        if self.t is None:
-            raise HslError("no mixing step: give t, or use the Mixing callback")
-        if self.grid[-1] != self.t:
-            self.mix_at(self.t)
-        edit = super().edit(name, strength)
-        return Edit(edit.direction, edit.strength, self.t, self.t_boost or 0, self.t, "symmetric")
-
-    @property
-    def step_factor(self) -> float:
-        """A boundary is crossed once, in however many steps."""
-        return 1.0
 
     def about(self, name: str) -> dict[str, Any]:
         """As of every method, and how the boundary was found."""

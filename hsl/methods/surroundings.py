@@ -11,6 +11,7 @@ from lightning.pytorch.strategies import (
     ModelParallelStrategy,
 )
 
+from hsl.encoders.roles import unsuited
 from hsl.errors import HslError
 
 _SPLITTING = (FSDPStrategy, ModelParallelStrategy, DeepSpeedStrategy)
@@ -55,3 +56,21 @@ def require_strategy(trainer: L.Trainer) -> None:
     spawned = multiprocessing.parent_process() is not None
     if isinstance(strategy, DDPStrategy) and strategy.launcher is not None and spawned:
         raise HslError(SPAWNED)
+
+
+def why_unsuited(network: object, trainer: L.Trainer, size: int | None) -> str | None:
+    """Why a guide or judge is not for the images of a trainer's data, which have ``size`` pixels
+    (None: of no matter); None if it is."""
+    data = getattr(trainer, "datamodule", None)
+    return unsuited(network, getattr(data, "domain", None), size)
+
+
+def require_suited(network: object, name: str, trainer: L.Trainer) -> None:
+    """Refuse a CLIP that is not for the images of a trainer's data.
+
+    Raises:
+        HslError: it is for others.
+    """
+    if reason := why_unsuited(network, trainer, None):
+        raise HslError(f"clip {name} {reason}: give --model.init_args.clip, such as "
+                       "ViT-B-16-quickgelu/openai")  # fmt: skip

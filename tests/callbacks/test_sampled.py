@@ -47,7 +47,7 @@ def test_batches_are_rendered(folder: str, tmp_path: Path) -> None:
 def test_what_was_sampled_is_not_inverted(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
     method, seeds = asyrp(folder), torch.tensor([3, 8])
     images = render(method, seeds)
-    monkeypatch.setattr("hsl.methods.base.invert", None)
+    monkeypatch.setattr("hsl.methods.inverting.invert", None)
     x_T = method.x_T(images)
     assert torch.equal(x_T, SeededNoise(seeds).x_T(x_T))
     assert torch.allclose(method.edit_images(images, seeds), images, atol=1e-6)

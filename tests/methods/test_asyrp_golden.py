@@ -102,7 +102,7 @@ def steps_of(file: Recorded, run: str) -> int:
 def method(file: Recorded, run: str, monkeypatch, **arguments) -> Logged:
     """Asyrp as the recorded run was configured."""
     stand_in = StandIn(file)
-    monkeypatch.setattr("hsl.methods.base.load", lambda name, tap: file.net)
+    monkeypatch.setattr("hsl.methods.inverting.load", lambda name, tap: file.net)
     monkeypatch.setattr(Clip, "load", lambda name, antialias, resize: stand_in.as_clip(antialias))
     released = {
         "attribute": "recorded", "source": "src", "target": "trg",
