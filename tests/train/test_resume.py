@@ -130,7 +130,7 @@ MOMENTS = {
     "while strengths are chosen": "hsl.callbacks:Strength.on_train_end:1",
     "before directions are exported": "hsl.callbacks:Directions.on_train_end:1",
     "while the last checkpoint is written": "torch:save:13",
-    "before the test": "hsl.train:HslCLI.after_fit:1",
+    "before the test": "hsl.train.command:HslCLI.after_fit:1",
     "within the test": "hsl.callbacks:Evaluate.on_test_batch_end:2",
     "before the last pictures": "hsl.callbacks:Grids.on_test_end:1",
 }
