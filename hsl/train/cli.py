@@ -190,6 +190,9 @@ class RunCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Train, unless that is done already; then save what was found with its strengths."""
         if self.progress == "fitted":
+            ended = (self.kept or {}).get("loops", {}).get("fit_loop")
+            if ended:  # loggers get the test's figures at the step at which the training ended
+                self.trainer.fit_loop.load_state_dict(ended)
             return
         self.trainer.fit(**arguments)
         self.trainer.save_checkpoint(self.run.folder / resume.FITTED, weights_only=False)
