@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from lightning.pytorch.utilities import rank_zero_only
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -19,6 +18,7 @@ from rich.progress import (
 )
 
 from hsl.names import visible
+from hsl.ranks import rank
 
 T = TypeVar("T")
 #: Seconds between two lines of one stage.
@@ -43,7 +43,7 @@ def track(items: Iterable[T], description: str, total: int | None = None) -> Ite
 
 def is_silent() -> bool:
     """Whether this process shows no progress: it is not the first rank, or was told so."""
-    return getattr(rank_zero_only, "rank", 0) != 0 or os.environ.get("HSL_PROGRESS") == "0"
+    return rank() != 0 or os.environ.get("HSL_PROGRESS") == "0"
 
 
 def is_terminal() -> bool:

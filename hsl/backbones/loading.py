@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from diffusers import UNet2DModel
-from lightning.pytorch.utilities import rank_zero_warn
 
+from hsl import ranks
 from hsl.assets import asset
 from hsl.backbones.architecture import Unstated, require_side
 from hsl.backbones.assembly import assemble, set_heads
@@ -121,7 +121,7 @@ def _rooms(path: Path) -> tuple[Path, Path]:
     ``model/unet_ema``, or a flat folder, which is both."""
     if (path / "unet").is_dir():
         if (path / "unet_ema").is_dir():
-            rank_zero_warn(f"{path}: took unet, as diffusers does; its moving average is "
+            ranks.warn(f"{path}: took unet, as diffusers does; its moving average is "
                            f"{path / 'unet_ema'}: give that to load it")  # fmt: skip
         return path, path / "unet"
     if (path / "unet_ema").is_dir() and not (path / "config.json").exists():
@@ -136,7 +136,7 @@ def _from_original(original: Original, name: str, tap: Tap) -> Backbone:
     if "mixed_heads" in original.about:
         set_heads(unet, original.about["mixed_heads"])
     if dropped := original.about["dropped"]:
-        rank_zero_warn(f"{original.name}: left out {', '.join(dropped)}, no part of the frozen "
+        ranks.warn(f"{original.name}: left out {', '.join(dropped)}, no part of the frozen "
                        "denoiser")  # fmt: skip
     scale = original.timestep_scale
     return Backbone(unet, original.schedule, None, tap, name, timestep_scale=scale)

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from hsl import ranks
 from hsl.backbones.configs import read_json
 from hsl.errors import HslError
 from hsl.files import checkpoints
@@ -87,10 +87,10 @@ def _choose(folder: Path) -> _File:
                        "one; leave there the one that is meant")  # fmt: skip
     chosen = min((f for f in found if f.variant == variants[0]), key=lambda file: file.rank)
     if chosen.variant:
-        rank_zero_warn(f"{folder}: holds only the variant {chosen.variant}; took "
+        ranks.warn(f"{folder}: holds only the variant {chosen.variant}; took "
                        f"{chosen.path.name}")  # fmt: skip
     elif others:
-        rank_zero_warn(f"{folder}: took {chosen.path.name}, and left the variant"
+        ranks.warn(f"{folder}: took {chosen.path.name}, and left the variant"
                        f"{'s' * (len(others) > 1)} {', '.join(others)} beside it")  # fmt: skip
     return chosen
 

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 
+from hsl import ranks
 from hsl.bundled import BUNDLED
 from hsl.callbacks.common import lacking, log_figures, method_of, run_folder
 from hsl.data.texts import bundled_templates
@@ -93,7 +93,7 @@ class Evaluate(L.Callback):
                                f"--evaluate.{option}, or null")  # fmt: skip
             if reason := why_unsuited(judge, trainer, size):
                 setattr(self, option, None)
-                rank_zero_warn(f"not measured: {self.MEASURES[option]}; {self.names[option]} "
+                ranks.warn(f"not measured: {self.MEASURES[option]}; {self.names[option]} "
                                f"{reason}. Give a judge of such images by --evaluate.{option}, "
                                "or null")  # fmt: skip
         self.metrics = {name: self._metrics(trainer, method, name) for name in method.directions}
@@ -139,7 +139,7 @@ class Evaluate(L.Callback):
             try:
                 self.results[name] = self._figures(method, name)
             except NothingMeasured:  # on every rank, as a metric is gathered from all
-                rank_zero_warn(f"{name}: no test image lacks it; nothing to measure")
+                ranks.warn(f"{name}: no test image lacks it; nothing to measure")
         if not self.results:
             raise HslError("no image was measured: the test set is empty, or every image in it "
                            "has the attribute already")  # fmt: skip

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import lightning as L
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
 from hsl.bundled import BUNDLED
@@ -17,7 +16,7 @@ from hsl.methods.base import Method
 from hsl.options import checks
 from hsl.options.checks import at_least_one, factors, require
 from hsl.progress import track
-from hsl.ranks import everyones, world
+from hsl.ranks import everyones, warn, world
 from hsl.tables import print_table
 from hsl.types import attribute_and_value
 
@@ -88,21 +87,21 @@ class Strength(Validation):
                 method.strengths = dict.fromkeys(method.directions, self.strengths[0])
             return
         if reason := self.why_not(trainer, method):
-            rank_zero_warn(f"strengths were not chosen and stay 1: {reason}")
+            warn(f"strengths were not chosen and stay 1: {reason}")
             return
         guide = self.guide.to(method.device)
         if isinstance(guide, nn.Module):
             method.guides[fingerprint(guide)] = f"{self.name} chose the strengths"
         for name in method.directions:
             if attribute_and_value(name)[0] not in guide.names:
-                rank_zero_warn(f"the guide does not know {name}: its strength stays 1")
+                warn(f"the guide does not know {name}: its strength stays 1")
                 continue
             shares = self._shares(trainer, method, name, guide)
             method.strengths[name], reached = chosen(shares, self.share)
             title = f"{name}: chosen strength {method.strengths[name]:g}"
             if not reached:
                 title += f", though none reached {self.share:g} of the validation images"
-                rank_zero_warn(f"{name}: no strength up to {max(shares):g} reached {self.share:g} "
+                warn(f"{name}: no strength up to {max(shares):g} reached {self.share:g} "
                                f"of the validation images; took {method.strengths[name]:g}, which "
                                f"{max(shares.values()):.3g} of them show")  # fmt: skip
             if trainer.is_global_zero:

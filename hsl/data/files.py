@@ -9,8 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from lightning.pytorch.utilities import rank_zero_warn
-
+from hsl import ranks
 from hsl.data.formats import called, recognised, suffixes, unread
 from hsl.errors import HslError
 from hsl.files import open_regular
@@ -69,7 +68,7 @@ def warn(title: str, lines: Sequence[str]) -> None:
     """Warn, on the first rank, of several things, and list them."""
     more = len(lines) - _LISTED
     rest = [f"and {more} more (python -m hsl.data describe lists all)"] if more > 0 else []
-    rank_zero_warn("\n  ".join([f"{title}:", *map(visible, lines[:_LISTED]), *rest]))
+    ranks.warn("\n  ".join([f"{title}:", *map(visible, lines[:_LISTED]), *rest]))
 
 
 def warn_of_unread(lines: Sequence[str]) -> None:

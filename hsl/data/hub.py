@@ -7,8 +7,8 @@ from typing import Any
 from datasets import ClassLabel
 from datasets import Image as HubImage
 from datasets import Value as HubValue
-from lightning.pytorch.utilities import rank_zero_warn
 
+from hsl import ranks
 from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split
 from hsl.data.origin import Origin
@@ -56,7 +56,7 @@ def open_hub(
         raise HslError(f"{name}: no split train, validation or test among {', '.join(loaded)}; "
                        "call one so")  # fmt: skip
     if others := [part for part in loaded if part not in parts]:
-        rank_zero_warn(f"{name}: left out {', '.join(others)}, which is called neither train, "
+        ranks.warn(f"{name}: left out {', '.join(others)}, which is called neither train, "
                        "validation nor test")  # fmt: skip
     given = given and "train" in known.values()
     features = loaded[parts[0]].features

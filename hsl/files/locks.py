@@ -9,8 +9,7 @@ import socket
 import time
 from pathlib import Path
 
-from lightning.pytorch.utilities import rank_zero_warn
-
+from hsl import ranks
 from hsl.errors import HslError
 from hsl.files import require_writable, saying
 
@@ -53,7 +52,7 @@ class Lock:
             if free is None:
                 os.close(handle)
                 self._path.unlink(missing_ok=True)
-                rank_zero_warn(f"{self.folder}: this file system has no locks; see that nothing "
+                ranks.warn(f"{self.folder}: this file system has no locks; see that nothing "
                                "else writes there")  # fmt: skip
                 return
             if _is(handle, self._path):

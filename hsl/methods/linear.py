@@ -9,7 +9,6 @@ import math
 from typing import Any, ClassVar, Literal, Unpack
 
 import torch
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor, nn
 
 from hsl import ranks
@@ -209,7 +208,7 @@ class Linear(Crossing):
         alike = ~((labels > 0).any(0) & (labels < 0).any(0))
         names = [name for name, bad in zip(self.directions, alike.tolist(), strict=True) if bad]
         if names and len(names) < len(self.directions):
-            rank_zero_warn(f"without a boundary, all images being alike: {', '.join(names)}")
+            ranks.warn(f"without a boundary, all images being alike: {', '.join(names)}")
             for name in names:
                 del self.directions[name]
 

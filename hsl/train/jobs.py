@@ -9,9 +9,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch.utilities import rank_zero_only
 from torch.distributed.rendezvous import rendezvous
 
+from hsl import ranks
 from hsl.errors import HslError
 from hsl.names import file_stem
 
@@ -45,9 +45,7 @@ def require_name(name: str) -> None:
 def first_rank() -> bool:
     """Whether this process is the first of its job."""
     of_node = os.environ.get("NODE_RANK") or "0"
-    return int(getattr(rank_zero_only, "rank", 0) or 0) == 0 and (
-        of_node == "0" or "RANK" in os.environ
-    )
+    return ranks.rank() == 0 and (of_node == "0" or "RANK" in os.environ)
 
 
 def job() -> str | None:

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
-from lightning.pytorch.utilities import rank_zero_warn
 
+from hsl import ranks
 from hsl.errors import HslError
 from hsl.train import resume
 from hsl.train.jobs import first_rank
@@ -68,7 +68,7 @@ def _has(wandb: str) -> bool:
         return True
     if wandb == "online":
         raise HslError("--wandb online: W&B is not installed; pip install wandb")
-    rank_zero_warn("W&B is not installed, so metrics go to metrics.csv alone "
+    ranks.warn("W&B is not installed, so metrics go to metrics.csv alone "
                    "(--wandb disabled says no more of it)")  # fmt: skip
     return False
 
