@@ -1,8 +1,9 @@
 """What every part of hsl passes around."""
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from torch import Tensor
+if TYPE_CHECKING:  # what commands' options may be is read without PyTorch
+    from torch import Tensor
 
 #: How a direction is put in: see `hsl.process.edit.Edit`.
 Injection = Literal["asymmetric", "symmetric", "replaced", "slerp"]
@@ -17,9 +18,9 @@ class Batch(NamedTuple):
     sampler repeats; ``path``: where each image came from, one string an image.
     """
 
-    image: Tensor
-    labels: Tensor
-    index: Tensor  # type: ignore[assignment]  # tuple has a method of that name
+    image: "Tensor"
+    labels: "Tensor"
+    index: "Tensor"  # type: ignore[assignment]  # tuple has a method of that name
     path: list[str]
 
 

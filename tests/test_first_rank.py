@@ -55,8 +55,9 @@ def test_the_first_rank_alone_warns_and_names_the_line(monkeypatch) -> None:
 
 def test_it_imports_neither_torch_nor_lightning() -> None:
     code = (
-        "import sys; from hsl.progress import track; from hsl.ranks import world; from hsl.files "
-        "import locks; print(list(track([1], 'x')), world(), {'torch', 'lightning'} & {*sys.modules})"
+        "import sys; from hsl.progress import track; from hsl.ranks import world\n"
+        "from hsl.files import locks\n"
+        "print(list(track([1], 'x')), world(), {'torch', 'lightning'} & {*sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[1] (0, 1) set()\n")

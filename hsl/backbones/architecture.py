@@ -8,16 +8,18 @@ schedule) comes from a preset or from the user, and is never guessed.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from torch import Size, Tensor
-
-from hsl.backbones.schedule import LONGEST
 from hsl.errors import HslError
+
+if TYPE_CHECKING:  # the shapes alone are known without PyTorch
+    from torch import Tensor
 
 Family = Literal["ddpm", "adm"]
 Order = Literal["legacy", "new"]
-Shapes = Mapping[str, Size | tuple[int, ...]]
+Shapes = Mapping[str, tuple[int, ...]]
+#: Timesteps of the longest schedule: 25 times those of any published model.
+LONGEST = 100_000
 #: Pixels along the longest side of an image: four times those of any published U-Net.
 LARGEST = 4096
 #: What the numbers of `Unstated` may be.
@@ -137,7 +139,7 @@ class TensorSource(NamedTuple):
         rows = target[0] * (3 if self.part else 1)
         return (rows, *target[1:], *[1] * self.tail)
 
-    def take(self, tensor: Tensor, target: tuple[int, ...], unstated: Unstated) -> Tensor:
+    def take(self, tensor: "Tensor", target: tuple[int, ...], unstated: Unstated) -> "Tensor":
         """The diffusers tensor, from the original one."""
         if self.part is None:
             return tensor.reshape(target)

@@ -5,7 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-from hsl.backbones.schedule import LONGEST, Schedule
+from hsl.backbones.architecture import LONGEST
+from hsl.backbones.schedule import Schedule
 from hsl.errors import HslError
 from hsl.files import read_text
 from hsl.schema import Rule, check, flag, listed, number, one_of, optional, whole

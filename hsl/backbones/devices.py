@@ -6,6 +6,11 @@ from hsl.backbones.unet import Backbone
 from hsl.errors import HslError
 
 
+def usual() -> str:
+    """The device that is taken where none is named: the first CUDA device, if there is one."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def move(backbone: Backbone, device: str) -> None:
     """Bring a backbone to the device that ``--device`` names.
 

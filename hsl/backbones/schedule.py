@@ -9,10 +9,10 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
+from hsl.backbones.architecture import LONGEST
+
 Grid = Literal["asyrp", "leading", "linspace", "trailing"]
 GRIDS: tuple[Grid, ...] = ("asyrp", "leading", "linspace", "trailing")
-#: Timesteps of the longest schedule: 25 times those of any published model.
-LONGEST = 100_000
 
 
 class Schedule:

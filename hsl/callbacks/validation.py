@@ -3,9 +3,9 @@
 from typing import Any
 
 import lightning as L
-from lightning.pytorch.utilities import rank_zero_warn
 from torch import nn
 
+from hsl import ranks
 from hsl.bundled import BUNDLED
 from hsl.callbacks.common import lacking, log_figures, method_of
 from hsl.encoders.attributes import AttributeClassifier
@@ -51,7 +51,7 @@ class Validation(L.Callback):
         if self.guide is None:
             return
         if reason := self.why_not(trainer, method):
-            rank_zero_warn(f"validation measures no effect: {reason}")
+            ranks.warn(f"validation measures no effect: {reason}")
             return
         if trainer.state.fn == "fit" and isinstance(self.guide, nn.Module):
             method.guides[fingerprint(self.guide)] = f"{self.name} validated the training"

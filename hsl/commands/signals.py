@@ -54,6 +54,7 @@ def stoppable() -> Iterator[None]:
     handler, before = _Handler(), dict[int, Any]()
     for number in _heeded():
         before[number] = signal.signal(number, handler)
+    handler.begun = {n: was for n, was in before.items() if isinstance(was, _Import)}
     try:
         yield
     finally:
@@ -66,6 +67,26 @@ def end_while_importing(program: str) -> None:
     its line; Python's own way would be a traceback out of the middle of a library."""
     for number in _heeded():
         signal.signal(number, _Import(program))
+
+
+@contextmanager
+def importing() -> Iterator[None]:
+    """Within this block of a `stoppable` one, which imports what takes seconds, signals end a
+    process that began as a command as they did then: an exception may be lost in a library."""
+    raising = {
+        number: handler
+        for number in _NUMBERS
+        if isinstance(handler := signal.getsignal(number), _Handler) and number in handler.begun
+    }
+    if threading.current_thread() is not threading.main_thread():
+        raising = {}
+    for number, handler in raising.items():
+        signal.signal(number, handler.begun[number])
+    try:
+        yield
+    finally:
+        for number, handler in raising.items():
+            signal.signal(number, handler)
 
 
 def _heeded() -> list[int]:
@@ -87,12 +108,17 @@ class _Import:
 
 class _Handler:
     """Raises `Stopped` once; asked again later, as where an exception was lost in a destructor, it
-    ends the process at once: files are whole whenever that is."""
+    ends the process at once: files are whole whenever that is.
+
+    Attributes:
+        begun: by number, what a signal did while the command was being imported.
+    """
 
     since: float | None
+    begun: dict[int, _Import]
 
     def __init__(self) -> None:
-        self.owner, self.since = os.getpid(), None
+        self.owner, self.since, self.begun = os.getpid(), None, {}
 
     def __call__(self, number: int, frame: Any) -> None:
         if os.getpid() != self.owner:  # a forked worker ends as it would without us

@@ -7,7 +7,6 @@ from typing import Any
 
 from hsl.data.files import Found, image_files
 from hsl.data.folder import FolderSource, on_hub
-from hsl.data.hub import open_hub
 from hsl.data.items import SPLITS, Split
 from hsl.data.labels import Labels
 from hsl.data.module import SourceDataModule
@@ -98,6 +97,8 @@ class CelebADataModule(SourceDataModule):
         if not on_hub(self.source):
             raise HslError(f"{folder}: has none of {', '.join(LAYOUTS)}, nor has its folder Anno")
         given = self.split == "given"
+        from hsl.data.hub import open_hub  # slow to import, and only needed here
+
         return open_hub(self.source, labels=ATTRIBUTES, given=given, streaming=self.streaming)
 
     def _released(self, folder: Path, attributes: Path, names: tuple[str, ...]) -> Source:

@@ -1,17 +1,18 @@
 """What is in a data set, as figures and pictures."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split
 from hsl.data.module import SourceDataModule
 from hsl.figures.pictures import caption
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.figure import Figure
 
 _STRONGEST = 10  # correlations that are worth a row
 _CELL, _LINE = 1.25, 27  # inches of an image on the sheet, letters of a line above it
@@ -62,7 +63,7 @@ def strongest(data: DataModule) -> list[dict[str, Any]]:
     ]
 
 
-def label_figure(data: DataModule) -> Figure:
+def label_figure(data: DataModule) -> "Figure":
     """How often each label occurs, and how labels correlate."""
     names, n = [caption(name) for name in data.names], len(data.names)
     shares = [row["all"] for row in frequencies(data)]
@@ -81,7 +82,7 @@ def label_figure(data: DataModule) -> Figure:
     return figure
 
 
-def sheet(data: DataModule, columns: int = 8, rows: int = 4) -> Figure:
+def sheet(data: DataModule, columns: int = 8, rows: int = 4) -> "Figure":
     """The first images of all splits, with split, index and the names of their labels."""
     items = list(_first(data, columns * rows))
     columns = min(columns, max(len(items), 2))
@@ -119,7 +120,10 @@ def _caption(split: Split, item: Item, names: Sequence[str]) -> str:
     return "\n".join(lines[:5] + ["..."] * (len(lines) > 5))
 
 
-def _figure(width: float, height: float) -> Figure:
+def _figure(width: float, height: float) -> "Figure":
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)  # pictures need no screen
     return figure

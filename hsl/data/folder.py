@@ -5,7 +5,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from hsl.data.files import Files, Found, image_files
-from hsl.data.hub import open_hub
 from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split, check_split
 from hsl.data.labels import of_classes, of_pairs
@@ -111,6 +110,8 @@ class ImagesDataModule(SourceDataModule):
                     "columns, or take a folder of images"
                 )
             given, labels = self.split == "given", self.labels is not None
+            from hsl.data.hub import open_hub  # slow to import, and only needed here
+
             return open_hub(self.source, self.column, self.config, labels, given, self.streaming)
         if self.streaming:
             raise HslError(f"{self.source}: streaming is for data sets of the Hub, not for folders")

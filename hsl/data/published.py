@@ -7,8 +7,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from datasets import load_dataset, load_from_disk
-
 from hsl.data.formats import LFS_POINTER, suffixes
 from hsl.data.items import Split
 from hsl.errors import HslError
@@ -71,6 +69,8 @@ def load(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
 
 def _fetched(name: str, config: str | None, streaming: bool) -> dict[str, Any]:
     """A data set of the Hub; of a Hub that does not answer, what was fetched before."""
+    from datasets import load_dataset  # slow to import
+
     with limited() as silent:
         try:
             return dict(load_dataset(name, config, streaming=streaming))
@@ -91,6 +91,8 @@ def reason(error: BaseException) -> str:
 
 
 def _local(folder: Path, config: str | None, streaming: bool) -> dict[str, Any]:
+    from datasets import load_dataset, load_from_disk  # slow to import
+
     tables = sorted(_tables(folder))
     for path in tables:
         _require_whole(path)

@@ -5,11 +5,30 @@ them, `plan` says what is to be done, `sweep` gives it many strengths, `sources`
 `jobs` does the work, `pictures` shows it.
 """
 
-from hsl.directions import shipped
-from hsl.edit.command import main
-from hsl.edit.joining import coefficients, join
-from hsl.edit.parts import Part, find_direction, load_for
-from hsl.process import grid_for
+from typing import TYPE_CHECKING
+
+from hsl.lazy import lazily
+
+if TYPE_CHECKING:
+    from hsl.directions import shipped
+    from hsl.edit.command import main
+    from hsl.edit.joining import coefficients, join
+    from hsl.edit.parts import Part, find_direction, load_for
+    from hsl.process import grid_for
+else:
+    __getattr__, __dir__ = lazily(
+        __name__,
+        {
+            "Part": "hsl.edit.parts",
+            "coefficients": "hsl.edit.joining",
+            "find_direction": "hsl.edit.parts",
+            "grid_for": "hsl.process",
+            "join": "hsl.edit.joining",
+            "load_for": "hsl.edit.parts",
+            "main": "hsl.edit.command",
+            "shipped": "hsl.directions",
+        },
+    )
 
 __all__ = [
     "Part",

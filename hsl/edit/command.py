@@ -1,7 +1,6 @@
 """The command itself: options in, an exit status out."""
 
 from hsl import commands
-from hsl.edit.jobs import edit, replay, save_mean
 from hsl.edit.options import parse
 from hsl.edit.rules import contradictions
 
@@ -15,5 +14,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _edit(arguments: list[str] | None) -> None:
     options = parse(arguments)
     contradictions(options)
-    job = replay if options.replay else save_mean if options.save_mean else edit
+    with commands.importing():  # after what is refused without it
+        from hsl.backbones import devices
+        from hsl.edit import jobs
+    options.device = options.device or devices.usual()
+    job = jobs.replay if options.replay else jobs.save_mean if options.save_mean else jobs.edit
     job(options)

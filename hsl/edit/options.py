@@ -4,15 +4,13 @@ import argparse
 from collections.abc import Iterable
 from dataclasses import fields
 
-import torch
-
-from hsl.backbones import Speed
+from hsl.backbones.speed import Speed
 from hsl.bundled import BUNDLED
-from hsl.errors import HslError
 from hsl.options.arguments import given
-from hsl.process import INJECTIONS
+from hsl.options.commandline import CommandLine
+from hsl.types import INJECTIONS
 
-EXAMPLE = """examples:
+EXAMPLES = """
   python -m hsl.edit --seeds 0-7 --direction Smiling --out smiles
   python -m hsl.edit photo.png --direction Smiling=0.8 --direction Wearing_Lipstick --out out
   python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
@@ -32,36 +30,34 @@ SPEEDS = tuple(field.name for field in fields(Speed) if field.name != "checkpoin
 OUT = "edited"
 
 
-def parser() -> argparse.ArgumentParser:
+def parser() -> CommandLine:
     """All options."""
-    made = argparse.ArgumentParser(
+    made = CommandLine(
+        "[IMAGE ...] --direction NAME[=STRENGTH] ... [options]",
+        "Edit images along saved directions in h-space.",
+        EXAMPLES,
         prog="python -m hsl.edit",
-        description="Edit images along saved directions in h-space.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        exit_on_error=False,
-        allow_abbrev=False,
     )
-    _images(made)
+    _images(made.add_argument_group("which images"))
     _what(made.add_argument_group("what is put in: --direction, --boundary or --content"))
-    _how(made.add_argument_group("where along the process, and how (else as the files say)"))
+    _where(made.add_argument_group("where along the process (default: as the files say)"))
+    _how(made.add_argument_group("how it is put in (default: as the files say)"))
     _files(made.add_argument_group("files"))
+    _computing(made.add_argument_group("how it is computed"))
     return made
 
 
-def _images(group: argparse.ArgumentParser) -> None:
+def _images(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("images", nargs="*", help="image files and folders")
-    add("--seeds", help="sample images instead: 5, 0-7 or 1,4,9")
-    add("--backbone", default=BUNDLED.backbone, help="name, folder, file or Hub id")
+    add("images", nargs="*", metavar="IMAGE", help="image files and folders")
+    add("--seeds", metavar="SEEDS", help="sample images instead: 5, 0-7 or 1,4,9")
+    add("--backbone", default=BUNDLED.backbone, metavar="NAME",
+        help="the diffusion model: a name, folder, file or Hub id "
+        f"(default: {BUNDLED.backbone})")  # fmt: skip
     add("--steps", type=int, default=40, metavar="N",
         help="of the reverse process, n_test (default: 40); a direction trained in n_train steps "
         "is put in by strength * n_train / n_test, which is printed")  # fmt: skip
     add("--invert-steps", type=int, metavar="N", help="of the inversion (default: as --steps)")
-    add("--batch", type=int, default=16, metavar="N", help="images at once (default: 16)")
-    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    add("--speed", action="append", choices=SPEEDS,
-        help="how the backbone computes; may be given several times")  # fmt: skip
 
 
 def _what(group: argparse._ArgumentGroup) -> None:
@@ -90,11 +86,11 @@ def _what(group: argparse._ArgumentGroup) -> None:
         "direction, the others stay; for two of them a grid, the first downwards")  # fmt: skip
 
 
-def _how(group: argparse._ArgumentGroup) -> None:
+def _where(group: argparse._ArgumentGroup) -> None:
     add = group.add_argument
-    add("--t-edit", type=int, metavar="T", help="edit at t >= this")
-    add("--t-start", type=int, metavar="T", help="and at t <= this (999: from the first step)")
-    add("--t-boost", type=int, metavar="T", help="stochastic at t < this; 0: no boosting")
+    add("--t-edit", type=int, metavar="T", help="edit at t >= T")
+    add("--t-start", type=int, metavar="T", help="edit at t <= T (999: from the first step)")
+    add("--t-boost", type=int, metavar="T", help="take stochastic steps at t < T; 0: no boosting")
     add("--profile", metavar="TABLES",
         help="read t_edit and t_boost off the perceptual curves of the backbone: the folder of "
         "python -m hsl.study profile, a table of Asyrp's, or what several begin with")  # fmt: skip
@@ -106,12 +102,19 @@ def _how(group: argparse._ArgumentGroup) -> None:
         f"(default: 1.2; {BUNDLED.domain}: its guide's)")  # fmt: skip
     add("--cosine", type=float, metavar="C",
         help="of the edit's texts (default: the largest of the directions' files)")  # fmt: skip
-    add("--injection", choices=INJECTIONS, help="into P_t, into both, in place of h, or turning it")
-    add("--mask", metavar="ROWS,COLUMNS", help="of h, where alone it is edited: 4:7,3:5")
-    add("--dt-lambda", type=float, metavar="F", help="D_t times this ...")
-    add("--dt-end", type=int, metavar="T", help="... at t >= this (default: 999, the first step)")
+
+
+def _how(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--injection", choices=INJECTIONS,
+        help="asymmetric: into P_t alone; symmetric: into P_t and D_t; replaced: in place of h; "
+        "slerp: turning h")  # fmt: skip
+    add("--mask", metavar="ROWS,COLUMNS", help="edit h at these places alone: 4:7,3:5")
+    add("--dt-lambda", type=float, metavar="F", help="multiply D_t by F where --dt-end says")
+    add("--dt-end", type=int, metavar="T",
+        help="... at t >= T (default: 999, the first step)")  # fmt: skip
     add("--eta", type=float, default=0.0, metavar="E",
-        help="share of the posterior's noise at all steps, edited or not: 0 is DDIM (default), "
+        help="the share of the posterior's noise at all steps, edited or not: 0 is DDIM (default), "
         "1 DDPM")  # fmt: skip
 
 
@@ -121,11 +124,20 @@ def _files(group: argparse._ArgumentGroup) -> None:
     add("--save-mean", metavar="FILE",
         help="write the mean of what --direction adds to these images, one tensor a timestep, as a "
         "direction, and no images")  # fmt: skip
-    add("--global", action="store_true", dest="overall", help="... and the mean over timesteps")
+    add("--global", action="store_true", dest="overall",
+        help="with --save-mean: the mean over timesteps, too, as one tensor")  # fmt: skip
     add("--record", metavar="FILE", help="keep what it takes to do this again")
     add("--replay", metavar="FILE", help="make a record's images again, alone")
     add("--overwrite", action="store_true",
         help="replace files that hsl did not write; never those that are read")  # fmt: skip
+
+
+def _computing(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--batch", type=int, default=16, metavar="N", help="images at once (default: 16)")
+    add("--device", help="cpu, cuda, cuda:1, ... (default: CUDA where there is some)")
+    add("--speed", action="append", choices=SPEEDS,
+        help="how the backbone computes; may be given several times")  # fmt: skip
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -135,10 +147,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         HslError: an unknown or an empty one.
         argparse.ArgumentError: a value of another form.
     """
-    options, unknown = parser().parse_known_args(_bound(given(arguments)))
-    if unknown:
-        raise HslError(f"unknown option {unknown[0]}; see python -m hsl.edit --help")
-    return options
+    return parser().parse(_bound(given(arguments)))
 
 
 def _bound(arguments: Iterable[str]) -> list[str]:

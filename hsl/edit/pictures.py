@@ -1,8 +1,8 @@
 """Pictures of edits: a strip of several images, or a grid of one."""
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from hsl.edit.plan import Plan
@@ -11,6 +11,9 @@ from hsl.figures.grid import draw_grid
 from hsl.figures.pictures import caption
 from hsl.names import visible
 
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.figure import Figure
+
 #: Images in a strip: a picture's height has a limit.
 ROWS = 24
 _TITLE, _LEAST = 11.0, 6.0  # font sizes in points
@@ -18,7 +21,7 @@ _ABOVE = 0.06  # inches above a title
 _WIDE = 0.58  # of a letter, in its size
 
 
-def draw(made: Plan, source: Inputs, before: Unedited, result: Tensor) -> Iterator[Figure]:
+def draw(made: Plan, source: Inputs, before: Unedited, result: Tensor) -> "Iterator[Figure]":
     """The strip of images ``[N, V, 3, S, S]``, a row each (the first `ROWS`), or with two axes the
     grid of each one, whose rows are the first axis.
 
@@ -72,7 +75,7 @@ def _besides(made: Plan) -> str:
     return "; ".join(kept + boosted)
 
 
-def _titled(figure: Figure, lines: list[str]) -> Figure:
+def _titled(figure: "Figure", lines: list[str]) -> "Figure":
     """With a title of some lines as large as fits, and no longer than that."""
     lines = [visible(line) for line in lines if line]
     points = figure.get_figwidth() * 72 * 0.96 / _WIDE

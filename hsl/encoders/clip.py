@@ -3,12 +3,10 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import open_clip
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import InterpolationMode, center_crop, normalize, resize
 
 from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
@@ -17,6 +15,9 @@ from hsl.encoders.tower import Tower
 from hsl.encoders.weights import freeze, locate, made, read, suits
 from hsl.errors import HslError
 from hsl.hub import limited
+
+if TYPE_CHECKING:  # open_clip takes seconds to import: it is where a CLIP is loaded
+    import open_clip
 
 KIND = "clip"
 
@@ -78,13 +79,15 @@ class Clip(nn.Module):
         """(x + 1) / 2, resize, crop, normalise: what CLIP was trained with, on tensors."""
         if self.preprocess is None:
             return images
+        from torchvision.transforms.v2 import functional as tv
+
         size, how = self.preprocess["size"], self.preprocess["interpolation"]
         side = size if isinstance(size, int) else size[0]
-        x: Tensor = resize(
-            (images + 1) / 2, [side], InterpolationMode(how), antialias=self.antialias
+        x: Tensor = tv.resize(
+            (images + 1) / 2, [side], tv.InterpolationMode(how), antialias=self.antialias
         )
-        x = center_crop(x, [side, side])
-        x = normalize(x, list(self.preprocess["mean"]), list(self.preprocess["std"]))
+        x = tv.center_crop(x, [side, side])
+        x = tv.normalize(x, list(self.preprocess["mean"]), list(self.preprocess["std"]))
         return x
 
     @classmethod
@@ -104,6 +107,8 @@ class Clip(nn.Module):
         Raises:
             HslError: an unknown name, a damaged file, or no network to download from.
         """
+        import open_clip
+
         architecture, _, weights = name.partition("/")
         if weights and architecture in open_clip.list_models():
             return cls._open_clip(architecture, weights, role, antialias)
@@ -115,7 +120,7 @@ class Clip(nn.Module):
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
 
-        def model() -> open_clip.CLIP:
+        def model() -> "open_clip.CLIP":
             return small(tuple(config["words"]), config["width"], config["text"])[0]
 
         network = made(path, model, tensors)
@@ -127,6 +132,8 @@ class Clip(nn.Module):
 
     @classmethod
     def _open_clip(cls, architecture: str, weights: str, role: Role, antialias: bool) -> Self:
+        import open_clip
+
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         if weights not in tags and not Path(weights).is_file():
             raise HslError(
@@ -152,7 +159,7 @@ class Clip(nn.Module):
 
 def small(
     words: tuple[str, ...], width: int, text: dict[str, int]
-) -> tuple[open_clip.CLIP, WordTokenizer]:
+) -> "tuple[open_clip.CLIP, WordTokenizer]":
     """An untrained small CLIP with its tokenizer: open_clip's ``CLIP`` whose image tower is
     convolutional (at 32 pixels ViTs and open_clip's ResNets did worse).
 
@@ -162,6 +169,8 @@ def small(
         text: ``width``, ``heads``, ``layers``, ``context_length`` of the text transformer, and
             ``dim``, the features' dimension.
     """
+    import open_clip
+
     tokenizer = WordTokenizer(words, text["context_length"])
     towers = {k: text[k] for k in ("width", "heads", "layers", "context_length")}
     stand_in = {"image_size": 32, "patch_size": 32, "layers": 1, "width": 64}

@@ -3,7 +3,6 @@
 import re
 
 import torch
-from open_clip.tokenizer import SimpleTokenizer
 from torch import Tensor
 
 from hsl.errors import HslError
@@ -18,6 +17,8 @@ class WordTokenizer:
     """
 
     def __init__(self, words: tuple[str, ...], context_length: int) -> None:
+        from open_clip.tokenizer import SimpleTokenizer  # slow to import
+
         bpe = SimpleTokenizer()
         self.words = words
         self.context_length = context_length

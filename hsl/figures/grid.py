@@ -1,10 +1,14 @@
 """A grid of images."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from hsl.figures.pictures import Picture, caption, new_figure
+from hsl.figures.pictures import caption, new_figure
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from hsl.figures.picture import Picture
 
 _CELL, _TOP, _LEFT = 1.1, 0.6, 0.26  # inches: of an image, above all of them, before them
 _ALONG = 20  # letters along an image
@@ -12,7 +16,7 @@ _ALONG = 20  # letters along an image
 
 def draw_grid(
     columns: Sequence[Tensor], titles: Sequence[str], title: str, rows: Sequence[str] = ()
-) -> Picture:
+) -> "Picture":
     """A figure of image columns, each ``[N, 3, S, S]`` in [-1, 1], under their titles; with
     ``rows``, a label before each of the N."""
     n = len(columns[0])

@@ -1,14 +1,18 @@
 """A heat map of accuracies by attribute and timestep."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from matplotlib.figure import Figure
 
 from hsl.directions import Space
 from hsl.figures.pictures import caption, new_figure
 from hsl.solvers import Figures
 
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.figure import Figure
 
-def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int | None) -> Figure:
+
+def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int | None) -> "Figure":
     """Held-out balanced accuracy of each attribute by timestep, a panel a space; the frame marks
     the mixing step ``t``."""
     spaces = [space for space in ("x", "h") if any(s == space for s, _ in found)]

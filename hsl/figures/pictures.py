@@ -1,30 +1,22 @@
 """What all pictures that matplotlib draws share: how names are written in them, how they are
 saved."""
 
-import io
 from pathlib import Path
-
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.text import Text
+from typing import TYPE_CHECKING
 
 from hsl.files import replacing
 from hsl.names import SOFTWARE, shortened, visible
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.figure import Figure
+
+    from hsl.figures.picture import Picture
 
 #: Letters of a name beside a plot: a longer one would leave the plot no room.
 MOST = 60
 
 
-class Picture(Figure):
-    """A figure that a notebook shows by itself, without pyplot and what it keeps."""
-
-    def _repr_png_(self) -> bytes:
-        png = io.BytesIO()
-        self.savefig(png, format="png")
-        return png.getvalue()
-
-
-def new_figure(width: float, height: float, dpi: int = 110, fitted: bool = True) -> Picture:
+def new_figure(width: float, height: float, dpi: int = 110, fitted: bool = True) -> "Picture":
     """An empty figure of ``width`` by ``height`` inches that needs no screen.
 
     Args:
@@ -33,6 +25,10 @@ def new_figure(width: float, height: float, dpi: int = 110, fitted: bool = True)
         dpi: pixels an inch.
         fitted: let matplotlib lay it out so that nothing overlaps.
     """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    from hsl.figures.picture import Picture
+
     figure = Picture(figsize=(width, height), dpi=dpi, layout="constrained" if fitted else None)
     FigureCanvasAgg(figure)
     return figure
@@ -45,13 +41,15 @@ def caption(name: str, most: int = MOST) -> str:
     return shortened(visible(name), most).replace("$", r"\$")
 
 
-def save_figure(path: str | Path, figure: Figure) -> None:
+def save_figure(path: str | Path, figure: "Figure") -> None:
     """Write a figure as PNG, whole or not at all, with the mark that `hsl.files.outputs` knows
     it by.
 
     Raises:
         HslError: it cannot be written.
     """
+    from matplotlib.text import Text
+
     for text in figure.findobj(Text):
         text.set_usetex(False)  # whatever the user's settings: names are no TeX
     with replacing(path) as temporary:

@@ -9,7 +9,6 @@ from typing import Any, Literal, Unpack
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from open_clip import OPENAI_IMAGENET_TEMPLATES
 from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LinearLR, LRScheduler
@@ -61,6 +60,8 @@ def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
     if templates is None:
         return bundled_templates()
     if templates == "imagenet":
+        from open_clip import OPENAI_IMAGENET_TEMPLATES  # slow to import
+
         return [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
     return templates
 

@@ -1,17 +1,18 @@
 """The picture of a study of latents: a panel a statistic, and one of the mixing step."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator
 
 from hsl import intervals
 from hsl.backbones import Backbone
 from hsl.figures.pictures import new_figure
 from hsl.study.gaussian import LEVEL, expected_cosine
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _COLOURS = {"sampled": "tab:blue", "inverted": "tab:red", "diffused": "0.55"}
 
@@ -19,7 +20,7 @@ _COLOURS = {"sampled": "tab:blue", "inverted": "tab:red", "diffused": "0.55"}
 def draw(
     rows: Sequence[Mapping[str, Any]], mixed: Sequence[Mapping[str, Any]],
     accuracy: Mapping[int, float], backbone: Backbone, shape: torch.Size,
-) -> Figure:  # fmt: skip
+) -> "Figure":  # fmt: skip
     """A panel a statistic, with its value for standard Gaussian noise of ``shape [C, s, s]``, and
     one of the mixing step."""
     panels = (
@@ -45,6 +46,8 @@ def draw(
         if name == "cosine":
             axis.set_yscale("log")
             axis.yaxis.set_major_formatter("{x:g}")
+            from matplotlib.ticker import LogLocator
+
             axis.yaxis.set_minor_locator(LogLocator(subs=(2, 3, 5)))
             axis.yaxis.set_minor_formatter("{x:g}")
     axes[0].legend(fontsize=8)
@@ -57,7 +60,7 @@ def draw(
 
 
 def _draw_mixing(
-    axis: Axes, mixed: Sequence[Mapping[str, Any]], accuracy: Mapping[int, float],
+    axis: "Axes", mixed: Sequence[Mapping[str, Any]], accuracy: Mapping[int, float],
     backbone: Backbone,
 ) -> None:  # fmt: skip
     """Total variation of the attributes' classes and held-out accuracy by timestep, and the mixing

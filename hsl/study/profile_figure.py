@@ -1,12 +1,16 @@
 """The picture of a perceptual profile: two curves, two thresholds, three parts of the process
 (Kwon et al. 2023, figure 3)."""
 
+from typing import TYPE_CHECKING
+
 import torch
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from hsl.figures.pictures import caption, new_figure
 from hsl.intervals.profile import Profile, measures
+
+if TYPE_CHECKING:  # matplotlib is imported where something is drawn
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _P, _X, _EDIT, _BOOST = "tab:blue", "tab:red", "tab:green", "tab:orange"
 #: Thresholds are drawn on a logarithmic scale if one is below this share of the highest value.
@@ -18,7 +22,7 @@ _TITLE = 100  # letters that the picture has room for
 
 def draw(
     profile: Profile, thresholds: tuple[float, float], t_edit: int, t_boost: int, title: str = ""
-) -> Figure:
+) -> "Figure":
     """Both curves with a band of one standard deviation, from T down to 0 as the reverse process
     goes, the two thresholds, and the three parts of the process with their quantities."""
     figure = new_figure(8.6, 4.8)
@@ -75,7 +79,7 @@ def draw(
     return figure
 
 
-def _arrow(axis: Axes, t: float, ends: tuple[float, float], text: str, side: str) -> None:
+def _arrow(axis: "Axes", t: float, ends: tuple[float, float], text: str, side: str) -> None:
     """A quantity as an upright arrow between two distances, with the ``side`` of its text to it."""
     axis.annotate("", (t, ends[0]), (t, ends[1]), arrowprops={"arrowstyle": "<->", "lw": 1})
     log = axis.get_yscale() == "log"

@@ -63,6 +63,23 @@ def test_a_signal_after_the_end_says_nothing_more(block: str, err: bytes) -> Non
     assert done.stderr == err
 
 
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_signal_to_a_command_that_imports_more(begun: bool) -> None:
+    """It is not raised where a library may lose it; in a program that calls one, it is."""
+    code = (
+        "import os; from contextlib import suppress; from hsl import commands\n"
+        "from hsl.commands.signals import Stopped, end_while_importing, importing, stoppable\n"
+        f"if {begun}: end_while_importing('hsl.x')\n"
+        "with stoppable(), suppress(Stopped):\n"
+        "    with importing(): os.kill(os.getpid(), 15)\n"
+        "with stoppable(), importing(): pass\n"
+        "print('went on')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    said = (143, b"hsl.x: stopped\n", b"") if begun else (0, b"", b"went on\n")
+    assert (done.returncode, done.stderr, done.stdout) == said
+
+
 def test_the_same_request_from_several_senders_is_one(monkeypatch) -> None:
     """And one that comes much later ends the process at once."""
     ended: list[int] = []

@@ -11,7 +11,6 @@ import torch
 from torch.utils.data import DistributedSampler
 
 from hsl.data import hub as hub_module
-from hsl.data import published
 from hsl.data.files import image_files
 from hsl.data.folder import ImagesDataModule
 from hsl.data.items import SPLITS
@@ -349,7 +348,7 @@ def test_a_hub_id_goes_to_the_library_as_it_is(monkeypatch: pytest.MonkeyPatch) 
         asked.append((arguments, options))
         raise ConnectionError("no network")
 
-    monkeypatch.setattr(published, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset", load)
     for streaming in (False, True):
         data = module("huggan/AFHQ", config="x", streaming=streaming, train=1, validation=1, test=1)
         with pytest.raises(HslError, match=r"huggan/AFHQ: .*network"):

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hsl.data import origin, published
+from hsl.data import origin
 from hsl.data.folder import ImagesDataModule
 from hsl.data.origin import Origin
 from hsl.errors import HslError
@@ -240,7 +240,7 @@ def test_what_the_hub_says(error: Exception, message: str, monkeypatch: pytest.M
     def load(*arguments: Any, **options: Any) -> None:
         raise error
 
-    monkeypatch.setattr(published, "load_dataset", load)
+    monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(HslError, match=f"some/set: .*{message}"):
         module("some/set").sets()
 
@@ -249,7 +249,7 @@ def test_what_the_hub_says(error: Exception, message: str, monkeypatch: pytest.M
 def test_what_is_no_name_of_the_hub_is_not_asked_of_it(
     source: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(published, "load_dataset", None)
+    monkeypatch.setattr(datasets, "load_dataset", None)
     with pytest.raises(HslError, match=r"no such folder|nobody's home"):
         module(source).sets()
 
