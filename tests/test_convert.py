@@ -25,6 +25,7 @@ from hsl.backbones.eps_error import (
 from hsl.data.images import save_image
 from hsl.data.toyfaces import ToyFacesDataModule
 from hsl.errors import HslError
+from hsl.files import checkpoints
 from hsl.process import last, reverse
 from originals import ADM, DDPM, reinit
 
@@ -185,7 +186,7 @@ def test_nothing_is_left_when_writing_fails(tmp_path: Path, monkeypatch) -> None
     def full(*_):
         raise OSError("No space left on device")
 
-    monkeypatch.setattr(convert.checkpoints, "write", full)
+    monkeypatch.setattr(checkpoints, "write", full)
     assert convert.main([str(tmp_path / "file.pt"), str(tmp_path / "out"), *FACTS]) == 2
     assert [p.name for p in tmp_path.iterdir()] == ["file.pt"]
 

@@ -16,7 +16,8 @@ from torch import Tensor
 
 from hsl.errors import HslError
 from hsl.files import open_regular, replacing
-from hsl.files.tensors import SUM, checksum, parse_header, part, sound
+from hsl.files.headers import parse_header
+from hsl.files.tensors import SUM, checksum, part, sound
 
 _DOWNLOAD = "fetch it anew"
 

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 
 from hsl.errors import HslError
 from hsl.files import open_regular, require_writable
-from hsl.files.tensors import read_header
+from hsl.files.headers import read_header
 from hsl.names import SOFTWARE
 
 _PNG = b"\x89PNG\r\n\x1a\n"

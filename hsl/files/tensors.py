@@ -14,9 +14,8 @@ from torch import Tensor
 
 from hsl.errors import HslError
 from hsl.files import replacing, require_file
+from hsl.files.headers import parse_header
 
-#: Bytes of JSON and levels of nesting that a header may have: hundreds of times what hsl writes.
-LONGEST, DEEPEST = 1 << 24, 100
 #: What a header calls its checksum.
 SUM = "checksum"
 _ANEW = "fetch or make it anew"
@@ -75,40 +74,6 @@ def read_tensors(
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
         raise HslError(f"{path}: not {what}, or damaged ({reason}); {_ANEW}") from error
     return header, tensors
-
-
-def read_header(path: str | Path) -> dict[str, Any]:
-    """The header alone, of a file that is there.
-
-    Raises:
-        OSError, SafetensorError, ValueError: it cannot be read, or is not whole.
-    """
-    with safe_open(path, framework="pt") as file:
-        return parse_header((file.metadata() or {}).get("hsl"))
-
-
-def parse_header(text: str | None) -> dict[str, Any]:
-    """A header from its JSON.
-
-    Raises:
-        ValueError: none, no JSON object, NaN or infinity in it, or one too long or too deep.
-    """
-    if text is None:
-        raise ValueError("it says nothing of itself")
-    if len(text) > LONGEST:
-        raise ValueError(f"a header of {len(text)} characters")
-    try:
-        header = json.loads(text, parse_constant=_refuse)
-    except RecursionError as error:
-        raise ValueError("a header that is nested too deep") from error
-    if not isinstance(header, dict):
-        raise ValueError("a header that is no JSON object")
-    level: list[Any] = [header]
-    for _ in range(DEEPEST):
-        level = [part for value in level for part in _parts(value)]
-        if not level:
-            return header
-    raise ValueError("a header that is nested too deep")
 
 
 def sound(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
@@ -171,13 +136,3 @@ def _finite(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_finite(part) for part in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _parts(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} in its header")

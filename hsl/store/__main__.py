@@ -10,53 +10,55 @@ from typing import Any
 from hsl import commands
 from hsl.errors import HslError
 from hsl.names import visible
-from hsl.options.arguments import given
+from hsl.options.commandline import CommandLine, verb
 from hsl.progress import track
 from hsl.store.folder import StoredFile, damage, leftovers, records, surplus
 from hsl.tables import print_table
 
-EXAMPLE = """examples:
+EXAMPLES = """
   python -m hsl.store list runs/cache
   python -m hsl.store verify runs/cache
   python -m hsl.store prune runs/cache --damaged --days 30 --megabytes 2000 --dry-run
+"""
+ABOUT = """
+list: counts, sizes and ages by kind of record.
+verify: read every record, and list the damaged ones.
+prune: remove what killed runs left behind, and the records that the options name; what is needed
+again is computed again.
 """
 _DAY, _MB = 86400.0, 1e6
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; the exit status: 1 if `verify` finds damage."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hsl.store",
-        description="list: counts, sizes and ages by kind of record. verify: read every record and "
-        "list the damaged ones. prune: remove what killed runs left behind, and the records that "
-        "the options name; what is needed again is computed again.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument("verb", nargs="?", choices=["list", "verify", "prune"])
-    parser.add_argument("folder", nargs="?", type=Path, help="a method's cache")
-    parser.add_argument("--kind", help="prune records of this kind alone, or all of them")
-    parser.add_argument("--days", type=float, help="prune records written before so many days")
-    parser.add_argument("--megabytes", type=float, help="prune the oldest beyond this total")
-    parser.add_argument("--damaged", action="store_true", help="prune what verify would list")
-    parser.add_argument("--dry-run", action="store_true", help="only say what would be removed")
+    return commands.run("hsl.store", lambda: _run(arguments))
+
+
+def _run(arguments: list[str] | None) -> int:
+    options = parser().parse(arguments)
+    if options.folder is None:
+        raise HslError("give a verb and a folder: python -m hsl.store list FOLDER")
     verbs: dict[str, Callable[[argparse.Namespace], int]] = {
         "list": show,
         "verify": verify,
         "prune": prune,
     }
+    return verbs[options.verb](options)
 
-    def work() -> int:
-        options, unknown = parser.parse_known_args(given(arguments))
-        if unknown:
-            raise HslError(f"unknown option {unknown[0]}; see python -m hsl.store --help")
-        if options.folder is None:
-            raise HslError("give a verb and a folder: python -m hsl.store list FOLDER")
-        return verbs[options.verb](options)
 
-    return commands.run("hsl.store", work)
+def parser() -> CommandLine:
+    """All options."""
+    made = CommandLine("VERB FOLDER [options]", ABOUT, EXAMPLES, prog="python -m hsl.store")
+    made.add_argument("verb", nargs="?", type=verb("list", "verify", "prune"), metavar="VERB",
+                      help="list, verify or prune")  # fmt: skip
+    made.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a method's cache")
+    add = made.add_argument_group("what prune removes").add_argument
+    add("--kind", help="the records of this kind; with other options, of this kind alone")
+    add("--days", type=float, metavar="N", help="records written more than N days ago")
+    add("--megabytes", type=float, metavar="N", help="the oldest, until N MB are left")
+    add("--damaged", action="store_true", help="what verify would list")
+    add("--dry-run", action="store_true", help="nothing: only say what would be removed")
+    return made
 
 
 def show(options: argparse.Namespace) -> int:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from hsl.errors import HslError
 from hsl.files.tensors import raw, read_tensors, write_tensors
+from hsl.store.folder import HEADER, WANTED
 from hsl.store.precision import stated
 
 Record = dict[str, Tensor]
@@ -18,9 +19,6 @@ Compute = Callable[[list[int]], list[Record]]
 About = Mapping[str, Any]
 #: What a record of floats holds: shapes by name, -1 for what may be any.
 Shapes = Mapping[str, tuple[int, ...]]
-#: What messages call a file of the cache, and what its header says: what the record is and, in
-#: older ones, its checksum.
-WANTED, HEADER = "a record of the cache", frozenset({"about", "crc32"})
 
 
 def key_of(*parts: Any) -> str:

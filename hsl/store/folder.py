@@ -9,10 +9,12 @@ from typing import Any, NamedTuple
 from safetensors import SafetensorError
 
 from hsl.errors import HslError
+from hsl.files.headers import read_header
 from hsl.files.leftovers import is_abandoned, is_temporary
-from hsl.files.tensors import read_header, read_tensors
-from hsl.store.cache import HEADER, WANTED
 
+#: What messages call a file of the cache, and what its header says: what the record is and, in
+#: older ones, its checksum.
+WANTED, HEADER = "a record of the cache", frozenset({"about", "crc32"})
 _RECORD = re.compile(r"([0-9a-f]{2})/\1[0-9a-f]{30}\.safetensors")
 #: What a damaged file, header or entry of the header raises.
 _UNREADABLE = (SafetensorError, OSError, ValueError, TypeError)
@@ -63,6 +65,8 @@ def sweep(folder: Path) -> None:
 def damage(path: Path) -> str | None:
     """What is wrong with a record, which is read as a whole; None if it is sound. Values are
     compared with their checksum, if the record has one."""
+    from hsl.files.tensors import read_tensors  # with PyTorch, which a list does without
+
     try:
         read_tensors(path, WANTED, HEADER)
     except HslError as error:

@@ -11,10 +11,9 @@ from safetensors.torch import save_file
 
 import hsl
 from hsl.errors import HslError
+from hsl.files.headers import parse_header, read_header
 from hsl.files.tensors import (
     SUM,
-    parse_header,
-    read_header,
     read_tensors,
     require_weights,
     write_tensors,

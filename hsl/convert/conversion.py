@@ -1,10 +1,9 @@
-"""``python -m hsl.convert``: an original checkpoint file to a diffusers folder in safetensors."""
+"""An original checkpoint file to a diffusers folder in safetensors."""
 
 import argparse
 import hashlib
 import json
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,14 @@ import diffusers
 import torch
 from diffusers import DDPMScheduler, UNet2DModel
 
-from hsl import commands
-from hsl.backbones import PRESETS, Backbone, Unstated, load
+from hsl.backbones import Backbone, Unstated, load
 from hsl.backbones.eps_error import Check, check
 from hsl.backbones.original import Original, meta_unet, understand
-from hsl.bundled import BUNDLED
 from hsl.data.images import load_image
 from hsl.errors import HslError
 from hsl.files import checkpoints, leftovers, require_file, require_writable_folder, saying
 from hsl.names import visible
-from hsl.options.arguments import given
 from hsl.tables import print_table, write_json
-
-EXAMPLE = f"""examples:
-  python -m hsl.convert celeba_hq.ckpt weights/celeba_hq
-  python -m hsl.convert ffhq_10m.pt weights/ffhq --check face.png
-  python -m hsl.convert model.pt weights/mine --image-size 64 --qkv new --head-channels 32 \\
-      --schedule cosine
-  python -m hsl.convert {BUNDLED.backbone} --check face.png
-"""
 
 
 def convert(original: Original, out: Path, name: str, image: Path | None = None) -> Check | None:
@@ -127,55 +115,6 @@ def _write(original: Original, folder: Path, name: str) -> None:
     checkpoints.write(weights, meta_unet(config), original.converted())
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Convert from the command line; the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m hsl.convert",
-        description="Convert an original U-Net file (DDPM, SDEdit, DDIM; ADM, P2, ILVR, "
-        "improved-diffusion) to a diffusers folder. The architecture is read off the file; what "
-        "it does not say comes from a preset with the same shapes, or from the options.",
-        epilog=EXAMPLE,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        exit_on_error=False,
-    )
-    parser.add_argument(
-        "original", nargs="?", help="the file; with --check alone, anything hsl loads"
-    )
-    parser.add_argument("out", nargs="?", help="folder to make")
-    parser.add_argument("--preset", choices=PRESETS, help="refuse a file of other shapes")
-    parser.add_argument("--part", help="which of several state dicts, e.g. 4 or model")
-    parser.add_argument("--name", help="of the backbone (default: the folder's)")
-    parser.add_argument("--image-size", type=int, help="pixels along a side")
-    parser.add_argument("--qkv", choices=["legacy", "new"], help="legacy: heads first")
-    heads = parser.add_mutually_exclusive_group()
-    heads.add_argument("--heads", type=int, help="attention heads, the same at every width")
-    heads.add_argument("--head-channels", type=int, help="width of an attention head")
-    parser.add_argument("--schedule", choices=["linear", "cosine"], help="of the noise")
-    parser.add_argument("--timesteps", type=int, help="of the schedule (default: 1000)")
-    parser.add_argument(
-        "--rescaled",
-        action=argparse.BooleanOptionalAction,
-        help="whether the network sees t*1000/timesteps",
-    )
-    parser.add_argument(
-        "--untrained-labels",
-        action="store_const",
-        const=True,
-        help="label_emb was never trained (files that Asyrp's code saved): leave it out",
-    )
-    parser.add_argument(
-        "--check", type=Path, metavar="IMAGE", help="refuse a model whose eps error is too large"
-    )
-    return commands.run("hsl.convert", lambda: run(_parsed(parser, arguments)))
-
-
-def _parsed(parser: argparse.ArgumentParser, arguments: list[str] | None) -> argparse.Namespace:
-    options, unknown = parser.parse_known_args(given(arguments))
-    if unknown:
-        raise HslError(f"unknown option {unknown[0]}; see python -m hsl.convert --help")
-    return options
-
-
 def run(options: argparse.Namespace) -> None:
     """Do what the command line asks for; the last line printed is the folder's path."""
     told = Unstated(**{k: getattr(options, k) for k in vars(Unstated())})
@@ -205,7 +144,3 @@ def run(options: argparse.Namespace) -> None:
 def _sha256(path: Path) -> str:
     with require_file(path, "a checkpoint").open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-if __name__ == "__main__":
-    sys.exit(main())
