@@ -24,8 +24,16 @@ def start(arguments: Sequence[str]) -> None:
         SystemExit: a variable that is to be a number is none.
     """
     module = arguments[arguments.index("-m") + 1] if "-m" in arguments[:-1] else ""
-    if not module.startswith("hsl."):
-        return
+    if module.startswith("hsl."):
+        begin(module)
+
+
+def begin(module: str) -> None:
+    """As `start`, of a command of ours.
+
+    Raises:
+        SystemExit: as `start`.
+    """
     end_while_importing(module)
     for name in _NUMBERS:
         value = os.environ.get(name)

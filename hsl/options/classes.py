@@ -5,11 +5,12 @@ import inspect
 import sys
 import warnings
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, get_type_hints
 
 import lightning as L
 import torch
-from jsonargparse import _actions, _typehints
+from jsonargparse import _actions, _parameter_resolvers, _signatures, _typehints
 from lightning.fabric.plugins import CheckpointIO, ClusterEnvironment, Precision
 from lightning.pytorch.accelerators import Accelerator
 from lightning.pytorch.loggers import Logger
@@ -41,6 +42,7 @@ _BASES = (
     torch.device,
 )
 _import: Callable[..., Any] = _typehints.import_object  # type: ignore[attr-defined]
+_path: Callable[[Any], str | None] = _typehints.get_import_path  # type: ignore[attr-defined]
 
 
 def named(path: str, *how: Any, **more: Any) -> Any:
@@ -65,11 +67,28 @@ def named(path: str, *how: Any, **more: Any) -> Any:
     return found
 
 
+def path_of(value: Any) -> str | None:
+    """The import path by which files name a class or function: jsonargparse's, the shortest; but
+    what ``import hsl`` gives by name is named by its package, as it always was."""
+    path = _path(value)
+    if path is None or not path.startswith("hsl.") or path.count(".") > 1:
+        return path
+    parts, name = str(value.__module__).split("."), path.partition(".")[2]
+    packages = (".".join(parts[:n]) for n in range(2, len(parts) + 1))
+    return next(
+        f"{package}.{name}"
+        for package in packages
+        if getattr(import_module(package), name, None) is value
+    )
+
+
 def guard_jsonargparse() -> None:
-    """Let jsonargparse look up by `named` whatever a value names; it has no public option that
-    does, in all the versions that hsl runs with."""
+    """Let jsonargparse look up by `named` whatever a value names, and name by `path_of` what it
+    writes; it has no public options that do, in all the versions that hsl runs with."""
     for module in (_typehints, _actions):
         module.import_object = named  # type: ignore[attr-defined]
+    for module in (_typehints, _actions, _parameter_resolvers, _signatures):
+        module.get_import_path = path_of  # type: ignore[attr-defined]
 
 
 def _is_ours(kind: Any) -> bool:

@@ -6,21 +6,25 @@ from pathlib import Path
 from typing import Any
 
 from hsl.errors import HslError
+from hsl.options.shipped import configuration
 from hsl.options.yamls import BadYaml, parse_yaml, read_yaml
 
 Document = dict[str, Any]
-_CONFIG = ("--config", "-c")
+#: What names a configuration file.
+CONFIG = ("--config", "-c")
 _GONE: Any = object()
 
 
 def read_document(where: str) -> Document:
-    """The options of a configuration file, or of a text in its place.
+    """The options of a configuration file (of hsl's own, by its short name), or of a text
+    in its place.
 
     Raises:
         HslError: no such file, no YAML, or something else than options by their names; a class
             that is no text, or its arguments no mapping; an option that is empty, other than a
             trainer's (its loggers save such ones).
     """
+    where = configuration(where)
     found, named = None, where
     if not Path(where).exists() and ":" in where:
         found, named = parse_yaml(where), "--config"
@@ -52,7 +56,7 @@ def stated(arguments: Sequence[str]) -> list[tuple[bool, Document]]:
             continue
         if not equals and i < len(arguments) and not arguments[i].startswith("--"):
             value, i = arguments[i], i + 1
-        if option in _CONFIG:
+        if option in CONFIG:
             found.append((True, read_document(value)))
         else:
             document = _nested(option.lstrip("-").split("."), _value(value))

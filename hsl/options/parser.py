@@ -1,6 +1,7 @@
 """The parser of commands with classes among their options."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import yaml
@@ -10,6 +11,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from hsl.errors import HslError
 from hsl.options.classes import guard_jsonargparse
 from hsl.options.documents import Document, stated, superseded
+from hsl.options.shipped import configuration
 from hsl.options.yamls import use_in_jsonargparse
 
 guard_jsonargparse()
@@ -23,6 +25,28 @@ class Parser(LightningArgumentParser):
 
     #: What the configuration files still to be taken up say, and whether that is all of them.
     documents: list[tuple[Document, bool]]
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: How classes are made: a function, a class, and whether those derived from it, too.
+        self.makers: list[tuple[Callable[..., Any], type, bool]] = []
+
+    def add_instantiator(
+        self, instantiator: Any, class_type: Any, subclasses: bool = True, prepend: bool = False
+    ) -> None:
+        """Keep what Lightning says here for `instantiate`, which jsonargparse wants to be told."""
+        maker = (instantiator, class_type, subclasses)
+        self.makers.insert(0 if prepend else len(self.makers), maker)
+
+    def instantiate_classes(self, cfg: Any, **options: Any) -> Namespace:
+        """`instantiate`, by the name that Lightning has for it."""
+        return self.instantiate(cfg, instantiators=self.makers, **options)
+
+    def dump(self, cfg: Any, *more: Any, **options: Any) -> str:
+        """As YAML; Lightning says ``skip_none``, which is called ``skip_unset`` now."""
+        if "skip_none" in options:
+            options["skip_unset"] = options.pop("skip_none")
+        return str(super().dump(cfg, *more, **options))
 
     def get_defaults(self, skip_validation: bool = False, **more: Any) -> Namespace:
         """The defaults, of a default class its name alone: the rest is filled in when it is known
@@ -77,5 +101,5 @@ class ConfigFile(ActionConfigFile):
         """Add its options to the namespace."""
         document, whole = parser.documents.pop(0)
         parser.require_sections(document)
-        text = values if whole else yaml.safe_dump(document)
+        text = configuration(values) if whole else yaml.safe_dump(document)
         super().__call__(parser, cfg, text, option_string)  # type: ignore[no-untyped-call]

@@ -2,7 +2,7 @@
 
 import sys
 
-from hsl.train.command import main
+from hsl.train.front import main
 
 if __name__ == "__main__":
     sys.exit(main())

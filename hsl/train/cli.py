@@ -124,7 +124,7 @@ class RunCLI(LightningCLI):
         anew = self.progress == "nothing"
         if not anew or (folder / "config.yaml").exists():
             dump = self._parser("fit").dump
-            now, filled = (dump(each, skip_none=False) for each in (self.given, config))
+            now, filled = (dump(each, skip_unset=False) for each in (self.given, config))
             resume.require_alike(folder, now, anew, filled)
         if anew:
             return

@@ -7,7 +7,6 @@ line printed. A run that was killed is taken up by the same command with ``--res
 
 import logging
 import os
-import sys
 from typing import Any
 
 import lightning as L
@@ -86,7 +85,7 @@ class HslCLI(RunCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         """Parse, and look at values and a checkpoint before anything is made of them."""
-        super().parse_arguments(parser, args)
+        self.config = parser.parse_args(args)  # Lightning's warns where sys.argv says more
         config = self.config[self.config.subcommand]
         preflight.check(config, self.config.subcommand)
         if config.get("ckpt_path") in ("last", "best") and not config.trainer.callbacks:
@@ -100,17 +99,18 @@ class HslCLI(RunCLI):
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb; the exit status."""
+    """Run a verb; the exit status. (`hsl.train.front` looks at options before all of this is
+    imported.)"""
+    return commands.run("hsl.train", lambda: work(given(arguments)), reason)
+
+
+def work(arguments: list[str]) -> None:
+    """Run a verb."""
     ignore_advice()
     for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).addFilter(_worth_saying)
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("high")
-    return commands.run("hsl.train", lambda: _run(arguments), reason)
-
-
-def _run(arguments: list[str] | None) -> None:
-    given(arguments)
     with run_of_its_own():
         HslCLI(
             Method,
@@ -129,7 +129,3 @@ def _run(arguments: list[str] | None) -> None:
 def _worth_saying(record: logging.LogRecord) -> bool:
     """Not an advertisement, not the seed, which is in config.yaml."""
     return not any(words in record.getMessage() for words in ("Tip:", "Seed set to"))
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.strategies.launchers import _MultiProcessingLauncher
 from lightning.pytorch.trainer.connectors.signal_connector import _SignalConnector
@@ -86,3 +87,9 @@ def add_sums(trainer: L.Trainer, before: dict[str, dict[str, Tensor]]) -> None:
 def _metrics(trainer: L.Trainer) -> Iterator[tuple[str, Any]]:
     """What has been logged in this epoch, by name."""
     yield from () if trainer._results is None else trainer._results.items()
+
+
+def leave_out_anonymous(logger: WandbLogger) -> None:
+    """Let a logger begin its run without ``anonymous``, which Lightning always gives, and of which
+    W&B warns."""
+    logger._wandb_init.pop("anonymous", None)

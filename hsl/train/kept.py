@@ -23,7 +23,7 @@ class SaveConfig(SaveConfigCallback):
 
     def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Write it, on the first rank."""
-        text, whole = (self.parser.dump(c, skip_none=False) for c in (self.given, self.config))
+        text, whole = (self.parser.dump(c, skip_unset=False) for c in (self.given, self.config))
         said, filled = (dict(resume.flat(parse_yaml(t))) for t in (text, whole))
         lines = [
             f"# filled in: {key}: {value}\n"

@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, Logger, WandbLogger
 from hsl import ranks
 from hsl.errors import HslError
 from hsl.train import resume
+from hsl.train.inside_lightning import leave_out_anonymous
 from hsl.train.jobs import first_rank
 
 
@@ -80,9 +81,11 @@ def _wandb(folder: Path, name: str, mode: str, begun: bool) -> Logger:
     identity: dict[str, Any] = (
         {"id": runs[-1].name.rpartition("-")[2], "resume": "allow"} if runs else {}
     )
-    return WandbLogger(
+    logger = WandbLogger(
         name=name, save_dir=folder, project="hsl", offline=mode == "offline", **identity
     )
+    leave_out_anonymous(logger)
+    return logger
 
 
 def _go_on(logger: CSVLogger, kept: dict[str, Any]) -> None:

@@ -102,7 +102,7 @@ def test_the_same_class_keeps_what_it_was_given(parse) -> None:
 
 def test_a_run_of_another_class_leaves_nothing(parse, parser: Parser, tmp_path: Path) -> None:
     """A saved config.yaml has all values of its classes."""
-    saved = yaml.safe_load(parser.dump(parse(), skip_none=False))
+    saved = yaml.safe_load(parser.dump(parse(), skip_unset=False))
     config = parse(saved, {"data": spec(FOLDER, source="a")}, f"--model={LINEAR}")
     assert (config.data.init_args.size, config.data.init_args.batch_size) == (None, 1)
     assert config.model.init_args.steps == 40 and "l1_weight" not in config.model.init_args
