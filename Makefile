@@ -1,4 +1,5 @@
-# make demo: set up and run the main job. make test: set up, lint, types, fast tests.
+# make demo: set up and run the main job. make test: set up for developers, lint, types, fast tests.
+# make demo PIP_ARGS="..." gives pip options of your own.
 PYTHON ?= python3
 WORKERS ?= 2
 BIN := .venv/bin
@@ -15,19 +16,29 @@ help:
 	@echo "make models     train the bundled models again (hours)"
 	@echo "make clean      remove .venv and caches; runs/ stays"
 
-# The stamp is written last, so that a broken installation is taken up again.
-.venv/installed: pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
-		|| { echo "hsl needs Python 3.11 or newer with venv; name one: make PYTHON=python3.12" >&2; exit 1; }
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check $(PIP_ARGS) -c constraints.txt
+
+# A stamp is written last, so that a broken installation is taken up again. What developers need
+# holds what users need: after it there is nothing left to install for these.
+.venv/made:
+	@$(PYTHON) -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		2>/dev/null || { echo "hsl needs Python 3.11 to 3.13 with venv; name one: make PYTHON=python3.12" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	@touch $@
+
+.venv/installed: pyproject.toml constraints.txt | .venv/made
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml constraints.txt | .venv/made
+	$(INSTALL) -e ".[dev]"
+	@touch .venv/installed $@
 
 # Passive waiting: spinning threads are many times slower where something else runs, too.
 demo: .venv/installed
 	OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m hsl.train fit
 
-lint: .venv/installed
+lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -37,12 +48,12 @@ test: lint
 	OMP_NUM_THREADS=1 $(PYTEST) -n $(WORKERS) --durations=10
 
 # One after the other, with all cores: some of these measure time and memory. 5: none collected.
-test-slow: .venv/installed
+test-slow: .venv/installed-dev
 	$(PYTEST) -m "slow and not gpu and not network" --durations=0 || test $$? -eq 5
 
-models: .venv/installed
+models: .venv/installed-dev
 	PATH="$(CURDIR)/$(BIN):$$PATH" bash experiments/toyfaces/make_models.sh
 
 clean:
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist hsl.egg-info
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache build dist hspace.egg-info hsl.egg-info
 	find hsl tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
+from hsl.names import meant
+
 
 def lazily(
     package: str, modules: Mapping[str, str]
@@ -21,9 +23,8 @@ def lazily(
     def get(name: str) -> Any:
         here = sys.modules[package]
         if name not in modules:
-            raise AttributeError(
-                f"module {package!r} has no attribute {name!r}", name=name, obj=here
-            )
+            near = meant(name, modules)
+            raise AttributeError(f"module {package!r} has no attribute {name!r}{near}")
         found = getattr(import_module(modules[name]), name)
         setattr(here, name, found)  # asked for once
         return found

@@ -96,7 +96,7 @@ def _detector() -> Any:
     try:
         import cv2
     except ImportError as error:
-        raise HslError('align needs OpenCV: pip install "hsl[align]"') from error
+        raise HslError('align needs OpenCV: pip install "hspace[align]"') from error
     with limited() as silent:
         try:
             path = hf_hub_download(*_MODEL)

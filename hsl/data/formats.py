@@ -129,7 +129,9 @@ def called(name: str) -> str:
 
 def _why(name: str) -> str:
     if name == "HEIF":
-        return 'HEIC is read with a plugin: pip install "hsl[heif]", or convert it to PNG or JPEG'
+        return (
+            'HEIC is read with a plugin: pip install "hspace[heif]", or convert it to PNG or JPEG'
+        )
     if name in _READ:
         return f"this Pillow does not read {called(name)}: pip install -U pillow"
     return f"{name} is not read; convert it to PNG or JPEG"

@@ -66,7 +66,7 @@ class LsunDataModule(SourceDataModule):
     """A category of LSUN. Its validation set (300 images) is the test set, as in Asyrp; validation
     images are taken from the training set by hash.
 
-    Needs ``pip install "hsl[lmdb]"``. A copy as image files, or on the Hub, is for
+    Needs ``pip install "hspace[lmdb]"``. A copy as image files, or on the Hub, is for
     `hsl.data.folder.ImagesDataModule`.
 
     Args:
@@ -107,7 +107,7 @@ def environment(folder: Path) -> Any:
     try:
         import lmdb
     except ImportError as error:
-        raise HslError('LSUN\'s databases need lmdb: pip install "hsl[lmdb]"') from error
+        raise HslError('LSUN\'s databases need lmdb: pip install "hspace[lmdb]"') from error
     with _opening:
         if folder not in _opened:
             size = _size(folder / "data.mdb")

@@ -65,7 +65,7 @@ class SourceDataModule(DataModule):
         size: height and width in pixels; None: the backbone's or, without one, 256.
         fit, resampling, box: how images become squares, see `Transform`.
         align: find the face in each image and turn, scale and cut as FFHQ does; images without a
-            face count as broken. Needs ``pip install "hsl[align]"``.
+            face count as broken. Needs ``pip install "hspace[align]"``.
         train, validation, test: at most so many images of each split, the first; None: all.
         where: for each split, labels its images must have: ``{"test": {"Smiling": 0}}``.
         split: ``given``: as the source says; what it lacks is taken from its training images by

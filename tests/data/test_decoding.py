@@ -232,7 +232,7 @@ def test_a_folder_without_images_says_what_it_has_instead(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("content", "reason"),
     [
-        (HEIC, r'HEIC is read with a plugin: pip install "hsl\[heif\]"'),
+        (HEIC, r'HEIC is read with a plugin: pip install "hspace\[heif\]"'),
         (b"", "it is empty"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "run 'git lfs pull'"),
         (b"\xff\x0a" + bytes(40), "JPEG XL is not read; convert it"),

@@ -88,5 +88,5 @@ def test_what_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
         module(tmp_path).sets()
     assert "\n" not in str(raised.value)
     monkeypatch.setitem(sys.modules, "lmdb", None)
-    with pytest.raises(HslError, match=r"pip install \"hsl\[lmdb\]\""):
+    with pytest.raises(HslError, match=r"pip install \"hspace\[lmdb\]\""):
         lsun.environment(tmp_path)

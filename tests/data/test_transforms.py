@@ -171,7 +171,7 @@ def test_images_without_a_face_are_left_out(
 def test_opencv_is_asked_for_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     align._detector.cache_clear()
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(HslError, match=r"pip install \"hsl\[align\]\""):
+    with pytest.raises(HslError, match=r"pip install \"hspace\[align\]\""):
         aligned(photo(50, 40), "x.png")
 
 
