@@ -23,10 +23,13 @@ from hsl.backbones import SOURCES, Speed
 from hsl.bundled import BUNDLED
 from hsl.data.texts import source_and_target
 from hsl.data.toyfaces import ToyFacesDataModule
+from hsl.errors import HslError
 from hsl.losses import DirectionalClipLoss
 from hsl.methods.asyrp import Asyrp
 from hsl.methods.linear import Linear
+from hsl.options.documents import read_document
 from hsl.options.parser import Parser
+from hsl.options.shipped import configuration
 from hsl.train import command as train
 from hsl.train import preflight
 from runs import saved_backbone
@@ -81,6 +84,26 @@ def test_each_file_is_understood(path: Path, monkeypatch) -> None:
     cli = stop_at("instantiate_classes", ["fit", *options(path)], monkeypatch)
     assert isinstance(cli.config, Namespace)
     assert holds(cli.config.fit, yaml.safe_load(path.read_text()))
+
+
+@pytest.mark.parametrize("kind", ["backbone", "data", "method", "trainer"])
+def test_files_have_short_names(kind: str, parser: Parser, tmp_path: Path, monkeypatch) -> None:
+    """Where no checkout is; a file of that path comes first, and is what it says."""
+    monkeypatch.chdir(tmp_path)
+    for path in sorted(CONFIGS.glob(f"{kind}/*.yaml")):
+        short = f"{kind}/{path.stem}"
+        for name in (short, f"{short}.yaml", f"configs/{short}.yaml"):
+            assert Path(configuration(name)).samefile(path)
+        assert read_document(short) == yaml.safe_load(path.read_text())
+        if path.stem != "slurm":
+            by_name = parser.parse_args([f"--config={short}"])
+            assert by_name.trainer == parser.parse_args(options(path)).trainer
+            assert by_name.model == parser.parse_args(options(path)).model
+    Path(kind).mkdir()
+    Path(f"{short}.yaml").write_text("runs: mine\n")
+    assert read_document(f"{short}.yaml") == {"runs": "mine"}
+    with pytest.raises(HslError, match=f"did you mean {short}"):
+        configuration(f"{short}s")
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import nn
 
 from hsl.errors import HslError
+from hsl.names import did_you_mean
 
 REFUSAL = "no class that an option can stand for"
 #: What options stand for, besides hsl's own classes and data classes.
@@ -57,7 +58,11 @@ def named(path: str, *how: Any, **more: Any) -> Any:
         raise _refusal(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # jsonargparse's own, of what is refused below
-        found = _import(path, *how, **more)
+        try:
+            found = _import(path, *how, **more)
+        except (AttributeError, ValueError) as error:
+            near = did_you_mean(path.rpartition(".")[2], _beside(path))
+            raise type(error)(f"{error}{near}") from error
     if inspect.isroutine(found):
         allowed = _is_ours(_returned(found))
     else:
@@ -65,6 +70,19 @@ def named(path: str, *how: Any, **more: Any) -> Any:
     if not allowed:
         raise _refusal(path)
     return found
+
+
+def _beside(path: str) -> list[str]:
+    """Names that a path might have meant: of its module; without one, of hsl's classes."""
+    module, dot, _ = path.rpartition(".")
+    if dot:
+        return dir(sys.modules[module]) if module in sys.modules else []
+    left, names = list(_BASES), []
+    for kind in left:  # which grows
+        left += kind.__subclasses__()
+        if kind.__module__.startswith("hsl."):
+            names.append(kind.__name__)
+    return names
 
 
 def path_of(value: Any) -> str | None:

@@ -1,18 +1,25 @@
 """The parser of commands with classes among their options."""
 
+import re
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-defined]
 from lightning.pytorch.cli import LightningArgumentParser
 
 from hsl.errors import HslError
+from hsl.names import did_you_mean
 from hsl.options.classes import guard_jsonargparse
 from hsl.options.documents import Document, stated, superseded
 from hsl.options.shipped import configuration
 from hsl.options.yamls import use_in_jsonargparse
+
+#: How jsonargparse says that there is no such option, of a parser or of a class.
+_UNKNOWN = re.compile(
+    r"unrecognized arguments: (?P<option>[^\s=]+).*|Option '(?P<key>[^']+)' is not accepted"
+)
 
 guard_jsonargparse()
 use_in_jsonargparse()
@@ -41,6 +48,23 @@ class Parser(LightningArgumentParser):
     def instantiate_classes(self, cfg: Any, **options: Any) -> Namespace:
         """`instantiate`, by the name that Lightning has for it."""
         return self.instantiate(cfg, instantiators=self.makers, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Refuse options; of one that there is not, say what was meant."""
+        unknown = _UNKNOWN.fullmatch(message)
+        if unknown and "; did you mean " not in message:  # by the parser of the verb
+            message += self._meant(unknown["option"] or unknown["key"])
+        super().error(message, ex)
+
+    def _meant(self, name: str) -> str:
+        known = [f"--{action.dest}" for action in self._actions]
+        parts = {option.partition(".")[0] for option in known}
+        head, dot, tail = name.partition(".")
+        if dot and head not in parts and (near := did_you_mean(head, parts)):
+            return f"{near.removesuffix('?')}.{tail}?"
+        if not name.startswith("-"):
+            known = [option.removeprefix("--") for option in known]
+        return did_you_mean(name, known)
 
     def dump(self, cfg: Any, *more: Any, **options: Any) -> str:
         """As YAML; Lightning says ``skip_none``, which is called ``skip_unset`` now."""

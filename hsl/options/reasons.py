@@ -15,6 +15,8 @@ _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, Unpick
 #: What libraries raise where they refuse their settings, or what is around them.
 _REFUSALS = (ValueError, TypeError, RuntimeError, ModuleNotFoundError, MisconfigurationException)
 _REFUSED = re.compile(rf"\S+: {REFUSAL}[^\n]*")
+#: What jsonargparse's own errors, which are beneath, do not say.
+_MEANT = re.compile(r"; did you mean [^\n]*\?$", re.MULTILINE)
 _KEY = re.compile(r'Parser key "([^"]+)"')
 
 
@@ -31,7 +33,9 @@ def reason(error: BaseException) -> str | None:
     if refused := next(filter(None, (_REFUSED.search(str(link)) for link in links)), None):
         return refused[0]  # where an option takes one of several types, its error is but text
     if isinstance(error, ArgumentError):
-        text = _first_line(str(links[-1]).removeprefix("'"), links[-1])
+        meant = [link for link in links if _MEANT.search(str(link))]
+        last = meant[-1] if meant else links[-1]
+        text = _first_line(str(last).removeprefix("'"), last)
         keys = [key for key in dict.fromkeys(_KEY.findall(str(error))) if key not in text]
         return f"--{'.'.join(keys)}: {text}" if keys else text
     for link in links:  # jsonargparse lists it among what else a value might be

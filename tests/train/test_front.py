@@ -74,3 +74,24 @@ def test_work_is_that_of_the_parser(monkeypatch, capsys) -> None:
     assert "--trainer.val_check_interval" in capsys.readouterr().out
     assert front.main(["fit", "--runs"]) == 2
     assert capsys.readouterr().err.startswith("hsl.train: ")
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["--modle.cache", "x"], "--model.cache"),
+        (["--trainer.max_epohs", "3"], "--trainer.max_epochs"),
+        (["--grids.imags=3"], "--grids.images"),
+        (["--overwite"], "--overwrite"),
+        (["--model.cach", "x"], "cache"),
+        (["--data", "ToyFacesDataModul"], "ToyFacesDataModule"),
+        (["--model", "hsl.methods.asyrp.Asyr"], "Asyrp"),
+        (["--data.sorce", "x"], None),
+        (["--zzz", "x"], None),
+    ],
+)
+def test_what_was_meant(words: list[str], meant: str | None, monkeypatch, capsys) -> None:
+    monkeypatch.setattr(sys, "argv", ["hsl.train"])
+    assert front.main(["fit", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.partition("; did you mean ")[2] == (f"{meant}?" if meant else "")
