@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from hsl.backbones.architecture import Architecture, KeyMap, Shapes, TensorSource
+from hsl.backbones.architecture import Architecture, KeyMap, Shapes, TensorSource, weight_and_bias
 from hsl.errors import HslError
 
 MARK = "time_embed.0.weight"
@@ -50,31 +50,7 @@ def _any(shapes: Shapes, k: int, tensor: str) -> bool:
 def key_map(a: Architecture) -> KeyMap:
     """Every tensor of the diffusers U-Net, and where the original file has it. Which of them the
     U-Net has (a shortcut, say) is left to it."""
-    found: KeyMap = {}
-    last, per_level = len(a.mult) - 1, a.blocks + 1
-
-    def pair(target: str, source: str, tail: int = 0) -> None:
-        found[f"{target}.weight"] = TensorSource(f"{source}.weight", tail=tail)
-        found[f"{target}.bias"] = TensorSource(f"{source}.bias")
-
-    def resnet(target: str, source: str) -> None:
-        for theirs, ours in (
-            ("norm1", "in_layers.0"),
-            ("conv1", "in_layers.2"),
-            ("time_emb_proj", "emb_layers.1"),
-            ("norm2", "out_layers.0"),
-            ("conv2", "out_layers.3"),
-            ("conv_shortcut", "skip_connection"),
-        ):
-            pair(f"{target}.{theirs}", f"{source}.{ours}")
-
-    def attention(target: str, source: str) -> None:
-        pair(f"{target}.group_norm", f"{source}.norm")
-        pair(f"{target}.to_out.0", f"{source}.proj_out", tail=1)
-        for part in ("q", "k", "v"):
-            found[f"{target}.to_{part}.weight"] = TensorSource(f"{source}.qkv.weight", part, tail=1)
-            found[f"{target}.to_{part}.bias"] = TensorSource(f"{source}.qkv.bias", part)
-
+    keys: KeyMap = {}
     for target, source in (
         ("time_embedding.linear_1", "time_embed.0"),
         ("time_embedding.linear_2", "time_embed.2"),
@@ -82,27 +58,59 @@ def key_map(a: Architecture) -> KeyMap:
         ("conv_norm_out", "out.0"),
         ("conv_out", "out.2"),
     ):
-        pair(target, source)
-    for i in range(last + 1):
-        for j in range(per_level):
-            up, down = last - i, f"input_blocks.{1 + i * per_level + j}"
-            above = f"output_blocks.{up * per_level + j}"
-            resnet(f"up_blocks.{up}.resnets.{j}", f"{above}.0")
-            if a.attention[i]:
-                attention(f"up_blocks.{up}.attentions.{j}", f"{above}.1")
-            if j < a.blocks:
-                resnet(f"down_blocks.{i}.resnets.{j}", f"{down}.0")
-                if a.attention[i]:
-                    attention(f"down_blocks.{i}.attentions.{j}", f"{down}.1")
-        down = f"input_blocks.{(i + 1) * per_level}.0"
-        above = f"output_blocks.{up * per_level + a.blocks}.{2 if a.attention[i] else 1}"
-        if a.updown:
-            resnet(f"down_blocks.{i}.downsamplers.0", down)
-            resnet(f"up_blocks.{up}.upsamplers.0", above)
-        else:
-            pair(f"down_blocks.{i}.downsamplers.0.conv", f"{down}.op")
-            pair(f"up_blocks.{up}.upsamplers.0.conv", f"{above}.conv")
-    resnet("mid_block.resnets.0", "middle_block.0")
-    attention("mid_block.attentions.0", "middle_block.1")
-    resnet("mid_block.resnets.1", "middle_block.2")
-    return found
+        keys |= weight_and_bias(target, source)
+    for i in range(len(a.mult)):
+        keys |= _level(a, i) | _resamplers(a, i)
+    keys |= _resnet("mid_block.resnets.0", "middle_block.0")
+    keys |= _attention("mid_block.attentions.0", "middle_block.1")
+    keys |= _resnet("mid_block.resnets.1", "middle_block.2")
+    return keys
+
+
+def _level(a: Architecture, i: int) -> KeyMap:
+    """The ResBlocks and attention layers of level ``i``, counted from the top: on the way up there
+    is one more of each."""
+    keys: KeyMap = {}
+    n, up = a.blocks + 1, len(a.mult) - 1 - i
+    sides = [(f"down_blocks.{i}", f"input_blocks.{1 + i * n + j}", j) for j in range(a.blocks)]
+    sides += [(f"up_blocks.{up}", f"output_blocks.{up * n + j}", j) for j in range(n)]
+    for target, source, j in sides:
+        keys |= _resnet(f"{target}.resnets.{j}", f"{source}.0")
+        if a.attention[i]:
+            keys |= _attention(f"{target}.attentions.{j}", f"{source}.1")
+    return keys
+
+
+def _resamplers(a: Architecture, i: int) -> KeyMap:
+    """The layers that halve x after level ``i`` on the way down, and double it on the way up."""
+    n, up = a.blocks + 1, len(a.mult) - 1 - i
+    down = f"input_blocks.{(i + 1) * n}.0"
+    above = f"output_blocks.{up * n + a.blocks}.{2 if a.attention[i] else 1}"
+    lower, upper = f"down_blocks.{i}.downsamplers.0", f"up_blocks.{up}.upsamplers.0"
+    if a.updown:
+        return _resnet(lower, down) | _resnet(upper, above)
+    keys = weight_and_bias(f"{lower}.conv", f"{down}.op")
+    return keys | weight_and_bias(f"{upper}.conv", f"{above}.conv")
+
+
+def _resnet(target: str, source: str) -> KeyMap:
+    keys: KeyMap = {}
+    for name, original in (
+        ("norm1", "in_layers.0"),
+        ("conv1", "in_layers.2"),
+        ("time_emb_proj", "emb_layers.1"),
+        ("norm2", "out_layers.0"),
+        ("conv2", "out_layers.3"),
+        ("conv_shortcut", "skip_connection"),
+    ):
+        keys |= weight_and_bias(f"{target}.{name}", f"{source}.{original}")
+    return keys
+
+
+def _attention(target: str, source: str) -> KeyMap:
+    keys = weight_and_bias(f"{target}.group_norm", f"{source}.norm")
+    keys |= weight_and_bias(f"{target}.to_out.0", f"{source}.proj_out", tail=1)
+    for part in ("q", "k", "v"):
+        keys[f"{target}.to_{part}.weight"] = TensorSource(f"{source}.qkv.weight", part, tail=1)
+        keys[f"{target}.to_{part}.bias"] = TensorSource(f"{source}.qkv.bias", part)
+    return keys

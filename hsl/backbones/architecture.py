@@ -154,6 +154,14 @@ class TensorSource(NamedTuple):
 KeyMap = dict[str, TensorSource]
 
 
+def weight_and_bias(target: str, source: str, tail: int = 0) -> KeyMap:
+    """The two tensors of a layer; ``tail`` is of its weight (`TensorSource`)."""
+    return {
+        f"{target}.weight": TensorSource(f"{source}.weight", tail=tail),
+        f"{target}.bias": TensorSource(f"{source}.bias"),
+    }
+
+
 def mixed_heads(a: Architecture, unstated: Unstated) -> bool:
     """Whether attention layers of different widths have the same number of heads, which no
     diffusers config can say."""

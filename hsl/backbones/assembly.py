@@ -39,14 +39,14 @@ def assemble(
     except Exception as error:  # diffusers trusts its configs: odd ones raise whatever they meet
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise HslError(f"{name}: config.json describes no {kind.__name__} ({reason})") from error
-    wanted = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
+    shapes = {key: tuple(tensor.shape) for key, tensor in network.state_dict().items()}
     problems: dict[str, list[str]] = {"missing": []}
     seen: set[str] = set()
-    state = dict(finite(_fitting(tensors, wanted, problems, seen), name))
-    problems["missing"] = [key for key in wanted if key not in seen]
-    found = [f"{len(v)} {problem} ({', '.join(v[:3])})" for problem, v in problems.items() if v]
-    if found:
-        raise HslError(f"{name}: weights do not fit config.json: {'; '.join(found)}")
+    state = dict(finite(_fitting(tensors, shapes, problems, seen), name))
+    problems["missing"] = [key for key in shapes if key not in seen]
+    lines = [f"{len(v)} {problem} ({', '.join(v[:3])})" for problem, v in problems.items() if v]
+    if lines:
+        raise HslError(f"{name}: weights do not fit config.json: {'; '.join(lines)}")
     network.load_state_dict(state, assign=True)
     result: Network = network.requires_grad_(False).eval()
     return result
@@ -54,24 +54,24 @@ def assemble(
 
 def _fitting(
     tensors: Iterable[tuple[str, Tensor]],
-    wanted: dict[str, tuple[int, ...]],
+    shapes: dict[str, tuple[int, ...]],
     problems: dict[str, list[str]],
     seen: set[str],
 ) -> Iterator[tuple[str, Tensor]]:
-    """Those of ``tensors`` that are ``wanted``, by the names they have now; what is wrong with the
-    others goes into ``problems``."""
-    for given, tensor in tensors:
-        key = _renamed(bare(given))
+    """Those of ``tensors`` that have one of the ``shapes``, by the names they have now. What is
+    wrong with the others is added to ``problems``, and every name to ``seen``."""
+    for name, tensor in tensors:
+        key = _renamed(bare(name))
         problem = "given twice" if key in seen else fault(tensor)
-        if problem is None and key not in wanted:
+        if problem is None and key not in shapes:
             problem = "unexpected"
-        if problem is None and tuple(tensor.shape) != wanted[key]:
+        if problem is None and tuple(tensor.shape) != shapes[key]:
             problem = "misshapen"
         seen.add(key)
         if problem is None:
             yield key, tensor
         else:
-            problems.setdefault(problem, []).append(given)
+            problems.setdefault(problem, []).append(name)
 
 
 def set_heads(unet: UNet2DModel, heads: int) -> None:

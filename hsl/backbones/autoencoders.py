@@ -28,13 +28,13 @@ def autoencoder_of(folder: Path, scale: float | None = None) -> VQ | KL | None:
         HslError: two autoencoders, one of a class that hsl does not know, or one that
             ``model_index.json`` names and that is not there.
     """
-    found = _found(folder)
-    if not found:
+    kinds = _kinds(folder)
+    if not kinds:
         return None
-    if len(found) > 1:
-        raise HslError(f"{folder}: has the autoencoders {', '.join(sorted(found))}; leave "
+    if len(kinds) > 1:
+        raise HslError(f"{folder}: has the autoencoders {', '.join(sorted(kinds))}; leave "
                        "there the one that it was trained with")  # fmt: skip
-    room, kind = folder / next(iter(found)), next(iter(found.values()))
+    room, kind = folder / next(iter(kinds)), next(iter(kinds.values()))
     if not (room / "config.json").exists():
         raise HslError(f"{folder}: its autoencoder ({kind}, {room.name}) is not there, without "
                        "which an image is no latent; fetch it")  # fmt: skip
@@ -45,28 +45,28 @@ def autoencoder_of(folder: Path, scale: float | None = None) -> VQ | KL | None:
         raise HslError(f"{where}: of images that are not RGB; take a model of RGB images")
     if odd := [key for key in ("shift_factor", "latents_mean", "latents_std") if config.get(key)]:
         raise HslError(f"{where}: {odd[0]} is {config[odd[0]]}; hsl scales latents by one factor")
-    said = positive(config, "scaling_factor", where)
+    factor = positive(config, "scaling_factor", where)
     if kind == "VQModel":
-        said = None if said == _VQ_DEFAULT else said
-        return VQ(assemble(VQModel, config, weights(room), str(room)), scale or said or 1.0)
-    return KL(assemble(AutoencoderKL, config, weights(room), str(room)), scale or said or 0.18215)
+        factor = None if factor == _VQ_DEFAULT else factor
+        return VQ(assemble(VQModel, config, weights(room), str(room)), scale or factor or 1.0)
+    return KL(assemble(AutoencoderKL, config, weights(room), str(room)), scale or factor or 0.18215)
 
 
-def _found(folder: Path) -> dict[str, str]:
-    """Autoencoders by subfolder, and their classes: those that are there, and those that the
-    pipeline is said to have."""
-    found = {}
+def _kinds(folder: Path) -> dict[str, str]:
+    """The class of each autoencoder by its subfolder: of those that are there, and of those that
+    ``model_index.json`` names."""
+    kinds = {}
     for room in sorted(path for path in folder.iterdir() if path.is_dir()):
         config = room / "config.json"
         kind = str(read_json(config).get("_class_name")) if config.exists() else "no config.json"
         if _is_autoencoder(kind) or room.name in _ROOMS:
-            found[room.name] = kind
+            kinds[room.name] = kind
     index = folder / "model_index.json"
     for part, about in (read_json(index) if index.exists() else {}).items():
-        named = str(about[-1]) if isinstance(about, list) and about else ""
-        if _is_autoencoder(named) or (part in _ROOMS and named not in ("", "None")):
-            found.setdefault(part, named)
-    return found
+        stated = str(about[-1]) if isinstance(about, list) and about else ""
+        if _is_autoencoder(stated) or (part in _ROOMS and stated not in ("", "None")):
+            kinds.setdefault(part, stated)
+    return kinds
 
 
 def _is_autoencoder(kind: str) -> bool:

@@ -117,8 +117,8 @@ def _scheduled(about: dict[str, Any]) -> Schedule:
     kind = about.get("beta_schedule", "linear")
     if kind == "squaredcos_cap_v2":
         return Schedule.cosine(n)
-    named = Schedule.linear if kind == "linear" else Schedule.scaled_linear
-    return named(n, float(about["beta_start"]), float(about["beta_end"]))
+    make = Schedule.linear if kind == "linear" else Schedule.scaled_linear
+    return make(n, float(about["beta_start"]), float(about["beta_end"]))
 
 
 def positive(about: dict[str, Any], key: str, where: Path) -> float | None:

@@ -2,7 +2,7 @@
 
 from itertools import count
 
-from hsl.backbones.architecture import Architecture, KeyMap, Shapes, TensorSource
+from hsl.backbones.architecture import Architecture, KeyMap, Shapes, weight_and_bias
 from hsl.errors import HslError
 
 MARK = "temb.dense.0.weight"
@@ -40,24 +40,7 @@ def infer(shapes: Shapes) -> Architecture:
 def key_map(a: Architecture) -> KeyMap:
     """Every tensor of the diffusers U-Net, and where the original file has it. Which of them the
     U-Net has (a shortcut, say) is left to it."""
-    found: KeyMap = {}
-    last = len(a.mult) - 1
-
-    def pair(target: str, source: str, tail: int = 0) -> None:
-        found[f"{target}.weight"] = TensorSource(f"{source}.weight", tail=tail)
-        found[f"{target}.bias"] = TensorSource(f"{source}.bias")
-
-    def resnet(target: str, source: str) -> None:
-        for name in ("norm1", "conv1", "norm2", "conv2"):
-            pair(f"{target}.{name}", f"{source}.{name}")
-        pair(f"{target}.time_emb_proj", f"{source}.temb_proj")
-        pair(f"{target}.conv_shortcut", f"{source}.nin_shortcut")
-
-    def attention(target: str, source: str) -> None:
-        pair(f"{target}.group_norm", f"{source}.norm")
-        for theirs, ours in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")):
-            pair(f"{target}.{theirs}", f"{source}.{ours}", tail=2)
-
+    keys: KeyMap = {}
     for target, source in (
         ("time_embedding.linear_1", "temb.dense.0"),
         ("time_embedding.linear_2", "temb.dense.1"),
@@ -65,16 +48,39 @@ def key_map(a: Architecture) -> KeyMap:
         ("conv_norm_out", "norm_out"),
         ("conv_out", "conv_out"),
     ):
-        pair(target, source)
+        keys |= weight_and_bias(target, source)
+    last = len(a.mult) - 1
     for i in range(last + 1):
         for side, n, level in (("down", a.blocks, i), ("up", a.blocks + 1, last - i)):
             for j in range(n):
-                resnet(f"{side}_blocks.{level}.resnets.{j}", f"{side}.{i}.block.{j}")
+                keys |= _resnet(f"{side}_blocks.{level}.resnets.{j}", f"{side}.{i}.block.{j}")
                 if a.attention[i]:
-                    attention(f"{side}_blocks.{level}.attentions.{j}", f"{side}.{i}.attn.{j}")
-        pair(f"down_blocks.{i}.downsamplers.0.conv", f"down.{i}.downsample.conv")
-        pair(f"up_blocks.{last - i}.upsamplers.0.conv", f"up.{i}.upsample.conv")
-    resnet("mid_block.resnets.0", "mid.block_1")
-    attention("mid_block.attentions.0", "mid.attn_1")
-    resnet("mid_block.resnets.1", "mid.block_2")
-    return found
+                    target = f"{side}_blocks.{level}.attentions.{j}"
+                    keys |= _attention(target, f"{side}.{i}.attn.{j}")
+        keys |= weight_and_bias(f"down_blocks.{i}.downsamplers.0.conv", f"down.{i}.downsample.conv")
+        keys |= weight_and_bias(f"up_blocks.{last - i}.upsamplers.0.conv", f"up.{i}.upsample.conv")
+    keys |= _resnet("mid_block.resnets.0", "mid.block_1")
+    keys |= _attention("mid_block.attentions.0", "mid.attn_1")
+    keys |= _resnet("mid_block.resnets.1", "mid.block_2")
+    return keys
+
+
+def _resnet(target: str, source: str) -> KeyMap:
+    keys: KeyMap = {}
+    for name, original in (
+        ("norm1", "norm1"),
+        ("conv1", "conv1"),
+        ("norm2", "norm2"),
+        ("conv2", "conv2"),
+        ("time_emb_proj", "temb_proj"),
+        ("conv_shortcut", "nin_shortcut"),
+    ):
+        keys |= weight_and_bias(f"{target}.{name}", f"{source}.{original}")
+    return keys
+
+
+def _attention(target: str, source: str) -> KeyMap:
+    keys = weight_and_bias(f"{target}.group_norm", f"{source}.norm")
+    for name, original in (("to_q", "q"), ("to_k", "k"), ("to_v", "v"), ("to_out.0", "proj_out")):
+        keys |= weight_and_bias(f"{target}.{name}", f"{source}.{original}", tail=2)
+    return keys

@@ -85,8 +85,8 @@ def load(
         raise HslError(f"{record}: image_size is {size}, but its networks take {side}; mend it, or "
                        "take it out")  # fmt: skip
     scale = positive(about, "timestep_scale", record) or 1.0
-    named = str(about.get("name") or name)
-    backbone = Backbone(unet, schedule(path), codec, tap, named, size, scale)
+    model_name = str(about.get("name") or name)
+    backbone = Backbone(unet, schedule(path), codec, tap, model_name, size, scale)
     backbone.eps_errors = _errors(about, record)
     backbone.domain = None if about.get("domain") is None else str(about["domain"])
     return backbone
@@ -109,11 +109,11 @@ def _codec(path: Path, about: dict[str, Any], channels: int) -> Identity | Space
             raise HslError(f"{record}: space_to_depth is {factor}: that makes {3 * factor**2} "
                            f"channels, but its U-Net takes {channels}; mend it")  # fmt: skip
         return SpaceToDepth(factor)
-    found = autoencoder_of(path, positive(about, "latent_scale", record))
-    if found is not None and found.channels != channels:
-        raise HslError(f"{path}: its autoencoder's latents have {found.channels} channels, but its "
-                       f"U-Net takes {channels}; fetch both anew")  # fmt: skip
-    return found or Identity()
+    autoencoder = autoencoder_of(path, positive(about, "latent_scale", record))
+    if autoencoder is not None and autoencoder.channels != channels:
+        raise HslError(f"{path}: its autoencoder's latents have {autoencoder.channels} channels, "
+                       f"but its U-Net takes {channels}; fetch both anew")  # fmt: skip
+    return autoencoder or Identity()
 
 
 def _rooms(path: Path) -> tuple[Path, Path]:

@@ -131,42 +131,20 @@ def of_state(
     told: Unstated | None = None,
     about: Mapping[str, Any] | None = None,
 ) -> Original:
-    """What `understand` makes of a state dict; ``name`` says in messages where it is from."""
-    tensors, dropped = _taken(state, name)
+    """What `understand` makes of a state dict; ``name`` says in messages where it is from, and
+    ``about`` is what is recorded of the file itself."""
+    tensors, dropped = _denoisers(state, name)
     if any(key.startswith(_LABELS) for key in dropped):
         _require_untrained(name, preset, told)
     shapes = {key: tuple(tensor.shape) for key, tensor in tensors.items()}
-    family = _FAMILIES["ddpm" if ddpm.MARK in shapes else "adm"]
-    try:
-        architecture = family.infer(shapes)
-    except KeyError as error:
-        raise HslError(f"{name}: incomplete, without {error}; fetch it anew") from error
-    except (IndexError, ZeroDivisionError) as error:
-        raise HslError(f"{name}: its tensors have shapes that no U-Net has") from error
-    except HslError as error:
-        raise HslError(f"{name}: {error}") from error
+    architecture = _architecture(name, shapes)
     preset, unstated = _facts(name, architecture, preset, told or Unstated())
-    keys = family.key_map(architecture)
-    try:
-        targets = meta_unet(config(architecture, unstated))
-    except HslError as error:
-        raise HslError(f"{name}: {error}") from error
-    except Exception as error:  # diffusers raises whatever an odd configuration makes it meet
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise HslError(f"{name}: no diffusers U-Net has its shapes ({reason})") from error
+    keys = _FAMILIES[architecture.family].key_map(architecture)
+    targets = _targets(name, architecture, unstated)
     _check(name, shapes, keys, targets)
     require_side(name, unstated.image_size, len(architecture.mult))
     keys = {target: keys[target] for target in targets}
-    learned = architecture.out_channels == 2 * architecture.in_channels
-    record = dict(about or {}) | {
-        "family": architecture.family,
-        "preset": preset,
-        "dropped": sorted({key.split(".")[0] for key in dropped}),
-        "learned_variance": learned,
-        **{k: v for k, v in vars(unstated).items() if v is not None},
-    }
-    if mixed_heads(architecture, unstated):
-        record["mixed_heads"] = unstated.heads
+    record = dict(about or {}) | _record(architecture, preset, dropped, unstated)
     original = Original(name, tensors, architecture, unstated, keys, record)
     try:
         len(original.schedule)
@@ -176,8 +154,50 @@ def of_state(
     return original
 
 
-def _taken(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
-    """The denoiser's own tensors by their bare names, and the names of what was dropped."""
+def _architecture(name: str, shapes: Shapes) -> Architecture:
+    """What the keys and shapes of the file ``name`` say."""
+    family = _FAMILIES["ddpm" if ddpm.MARK in shapes else "adm"]
+    try:
+        return family.infer(shapes)
+    except KeyError as error:
+        raise HslError(f"{name}: incomplete, without {error}; fetch it anew") from error
+    except (IndexError, ZeroDivisionError) as error:
+        raise HslError(f"{name}: its tensors have shapes that no U-Net has") from error
+    except HslError as error:
+        raise HslError(f"{name}: {error}") from error
+
+
+def _targets(
+    name: str, architecture: Architecture, unstated: Unstated
+) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of the tensors of the diffusers U-Net that equals the file's."""
+    try:
+        return meta_unet(config(architecture, unstated))
+    except HslError as error:
+        raise HslError(f"{name}: {error}") from error
+    except Exception as error:  # diffusers raises whatever an odd configuration makes it meet
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise HslError(f"{name}: no diffusers U-Net has its shapes ({reason})") from error
+
+
+def _record(
+    architecture: Architecture, preset: str | None, dropped: list[str], unstated: Unstated
+) -> dict[str, Any]:
+    """What was inferred, told and dropped, as JSON values."""
+    record = {
+        "family": architecture.family,
+        "preset": preset,
+        "dropped": sorted({key.split(".")[0] for key in dropped}),
+        "learned_variance": architecture.out_channels == 2 * architecture.in_channels,
+        **{k: v for k, v in vars(unstated).items() if v is not None},
+    }
+    if mixed_heads(architecture, unstated):
+        record["mixed_heads"] = unstated.heads
+    return record
+
+
+def _denoisers(state: Mapping[str, Tensor], name: str) -> tuple[dict[str, Tensor], list[str]]:
+    """The denoiser's tensors by their bare names, and the names of what is no part of it."""
     tensors: dict[str, Tensor] = {}
     for key, tensor in state.items():
         if bare(key) in tensors:
@@ -254,18 +274,18 @@ def _check(
     targets: Mapping[str, Size | tuple[int, ...]],
 ) -> None:
     """Refuse a file that does not hold exactly what the U-Net needs."""
-    wanted = {
+    needed = {
         keys[t].source: keys[t].shape(tuple(shape)) for t, shape in targets.items() if t in keys
     }
     problems = {
-        "missing": [k for k in wanted if k not in shapes] + [t for t in targets if t not in keys],
-        "unexpected": [k for k in shapes if k not in wanted],
+        "missing": [k for k in needed if k not in shapes] + [t for t in targets if t not in keys],
+        "unexpected": [k for k in shapes if k not in needed],
         "misshapen": [
-            f"{k} {list(shapes[k])} for {list(wanted[k])}"
-            for k in wanted
-            if k in shapes and tuple(shapes[k]) != wanted[k]
+            f"{k} {list(shapes[k])} for {list(needed[k])}"
+            for k in needed
+            if k in shapes and tuple(shapes[k]) != needed[k]
         ],
     }
-    found = [f"{len(v)} {kind} ({listed(v[:3])})" for kind, v in problems.items() if v]
-    if found:
-        raise HslError(f"{name}: does not fit its family: {'; '.join(found)}; fetch it anew")
+    faults = [f"{len(v)} {kind} ({listed(v[:3])})" for kind, v in problems.items() if v]
+    if faults:
+        raise HslError(f"{name}: does not fit its family: {'; '.join(faults)}; fetch it anew")

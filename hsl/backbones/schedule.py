@@ -31,6 +31,7 @@ class Schedule:
         inside = bool(((self.betas > 0) & (self.betas < 1)).all())
         if self.betas.ndim != 1 or not len(self.betas) or not inside:
             raise ValueError("betas: want one dimension and values between 0 and 1")
+        #: Alpha-bar_t = prod_{s <= t} (1 - beta_s).
         self.alphas_cumprod = torch.cumprod(1 - self.betas, dim=0)
 
     @classmethod
@@ -46,11 +47,12 @@ class Schedule:
 
     @classmethod
     def cosine(cls, n: int = 1000) -> Self:
-        """Alpha-bar_t = cos^2 of a quarter turn, with beta at most 0.999 (Nichol & Dhariwal 2021,
-        eq. 17): some of improved-diffusion's models."""
-        part = torch.arange(_whole(n) + 1, dtype=torch.float64) / n
-        quarter = (part + 0.008) / 1.008 * torch.pi / 2
-        alpha_bar = quarter.cos() ** 2
+        """Alpha-bar_t = f(t) / f(0) with f(t) = cos^2((t / T + s) / (1 + s) pi / 2), s = 0.008,
+        and beta at most 0.999 (Nichol & Dhariwal 2021, eq. 17): some of improved-diffusion's
+        models."""
+        share = torch.arange(_whole(n) + 1, dtype=torch.float64) / n
+        angle = (share + 0.008) / 1.008 * torch.pi / 2
+        alpha_bar = angle.cos() ** 2  # without f(0), which no beta needs: 1 - f(t) / f(t - 1)
         return cls((1 - alpha_bar[1:] / alpha_bar[:-1]).clamp(max=0.999))
 
     def shifted(self, factor: float) -> "Schedule":
@@ -58,7 +60,7 @@ class Schedule:
 
         A picture of s x s pixels needs (256 / s)^2 times the SNR for the noise to hide as much of
         it as at 256 pixels, so that a t means the same at both sizes (Hoogeboom et al. 2023,
-        eq. 11-12).
+        eq. 11-12). From an SNR, alpha-bar = SNR / (1 + SNR).
         """
         snr = factor * self.alphas_cumprod / (1 - self.alphas_cumprod)
         alpha_bar = snr / (1 + snr)

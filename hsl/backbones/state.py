@@ -36,10 +36,10 @@ def finite(tensors: Iterable[tuple[str, Tensor]], where: str) -> Iterator[tuple[
         HslError: one has NaN or infinite values, or none at all (it was on torch's meta device);
             ``where`` says what they are from.
     """
-    for name, held in tensors:
-        if held.is_meta:
+    for name, raw in tensors:
+        if raw.is_meta:
             raise HslError(f"{where}: {name} has a shape, but no values; fetch the weights anew")
-        tensor = held.detach().float()
+        tensor = raw.detach().float()
         # NaN and infinities stay such in a sum, which is all that sound weights cost
         if not bool(tensor.sum().isfinite()) and not bool(tensor.isfinite().all()):
             raise HslError(f"{where}: {name} has values that are NaN or infinite: damaged, or of a "

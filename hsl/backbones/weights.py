@@ -50,9 +50,9 @@ def weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
     if chosen.is_index:
         yield from _shards(chosen.path)
         return
-    held = _read(chosen.path)
-    while held:
-        yield held.popitem()
+    tensors = _read(chosen.path)
+    while tensors:
+        yield tensors.popitem()
 
 
 def has_safetensors(folder: Path) -> bool:
@@ -62,30 +62,30 @@ def has_safetensors(folder: Path) -> bool:
 
 def _files(folder: Path) -> list[_File]:
     """Every file of weights and every index in ``folder``; shards count by their index alone."""
-    found = []
+    files = []
     for path in sorted(folder.iterdir()):
         parts = path.name.split(".")
         if parts[0] != _STEM or _SHARD.search(path.name):
             continue
         is_index = parts[-1] == "json" and "index" in parts
-        named = [p for p in parts[1:] if not is_index or p not in ("index", "json")]
+        words = [p for p in parts[1:] if not is_index or p not in ("index", "json")]
         for kind in ("safetensors", "bin"):
-            if named.count(kind) == 1 and (is_index or named[-1] == kind):
-                named.remove(kind)
-                found.append(_File(path, kind, is_index, ".".join(named)))
-    return found
+            if words.count(kind) == 1 and (is_index or words[-1] == kind):
+                words.remove(kind)
+                files.append(_File(path, kind, is_index, ".".join(words)))
+    return files
 
 
 def _choose(folder: Path) -> _File:
-    found = _files(folder)
-    if not found:
+    files = _files(folder)
+    if not files:
         raise HslError(f"{folder}: {_absent(folder)}")
-    variants = sorted({file.variant for file in found})
+    variants = sorted({file.variant for file in files})
     others = [v for v in variants if v]
     if "" not in variants and len(variants) > 1:
         raise HslError(f"{folder}: holds the variants {', '.join(variants)} and no file without "
                        "one; leave there the one that is meant")  # fmt: skip
-    chosen = min((f for f in found if f.variant == variants[0]), key=lambda file: file.rank)
+    chosen = min((f for f in files if f.variant == variants[0]), key=lambda file: file.rank)
     if chosen.variant:
         ranks.warn(f"{folder}: holds only the variant {chosen.variant}; took "
                        f"{chosen.path.name}")  # fmt: skip
@@ -103,8 +103,8 @@ def _absent(folder: Path) -> str:
         return (f"shards ({shards[0]} ...) without an index, which would say what belongs "
                 f"together; put {_STEM}.safetensors.index.json there")  # fmt: skip
     others = [name for name in names if name.endswith(_OTHERS)]
-    held = f" (it holds {', '.join(others[:3])})" if others else ""
-    return f"no weights{held}; put {_STEM}.safetensors there"
+    hint = f" (it holds {', '.join(others[:3])})" if others else ""
+    return f"no weights{hint}; put {_STEM}.safetensors there"
 
 
 def _shards(index: Path) -> Iterator[tuple[str, Tensor]]:
@@ -123,19 +123,19 @@ def _shards(index: Path) -> Iterator[tuple[str, Tensor]]:
     if missing:
         raise HslError(f"{index}: names {missing[0][:200]}, which is not there; fetch it")
     for shard in sorted(shards):
-        held = _read(index.parent / shard)
-        if odd := sorted(shards[shard] ^ held.keys()):
+        tensors = _read(index.parent / shard)
+        if odd := sorted(shards[shard] ^ tensors.keys()):
             verb = "lacks" if odd[0] in shards[shard] else "holds"
             raise HslError(f"{index.parent / shard}: {verb} {odd[0]}, against {index.name}: of "
                            "another save; fetch both anew")  # fmt: skip
-        while held:
-            yield held.popitem()
+        while tensors:
+            yield tensors.popitem()
 
 
 def _read(path: Path) -> dict[str, Any]:
-    held = checkpoints.read(path)
-    if not isinstance(held, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in held.items()
+    tensors = checkpoints.read(path)
+    if not isinstance(tensors, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in tensors.items()
     ):
         raise HslError(f"{path}: holds more than tensors by name; fetch it anew")
-    return dict(held)
+    return dict(tensors)
