@@ -52,7 +52,7 @@ class Solver(ABC):
         ``gram [n, n]``, ``labels [n, A]`` in {+1, -1} and ``weights [n, A]`` above 0."""
 
     def check(self, part: "LabelledPart", coefficients: Tensor) -> None:
-        """Warn of what is not as the solver says, of ``coefficients [a, n]``; here of nothing."""
+        """Warn where ``coefficients [a, n]`` are not what the solver promises; here never."""
         return
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
@@ -91,12 +91,12 @@ class Solver(ABC):
         for part in problem.parts(self.joint):
             centred = self.centred or part.far
             gram = part.centred if centred else part.gram
-            found, offset = self.solve(gram, part.labels, part.weights)
-            part.check_found(found)
-            self.check(part, found)
-            if centred:  # the fit saw h minus its mean; put the mean's share back
-                offset = offset - found @ part.gram.mean(1)
-            coefficients[part.columns[:, None], part.rows] = found
+            fitted, offset = self.solve(gram, part.labels, part.weights)
+            part.require_difference(fitted)
+            self.check(part, fitted)
+            if centred:  # the fit saw h - m: <h - m, d> + b = <h, d> + (b - <m, d>)
+                offset = offset - fitted @ part.gram.mean(1)
+            coefficients[part.columns[:, None], part.rows] = fitted
             intercept[part.columns] = offset
         return Solution(coefficients, intercept)
 
@@ -138,7 +138,7 @@ class LabelledPart(NamedTuple):
         """The Gram matrix of h minus its mean over the rows."""
         return centre(self.gram)
 
-    def check_found(self, coefficients: Tensor) -> None:
+    def require_difference(self, coefficients: Tensor) -> None:
         """Refuse directions that are nothing but rounding error."""
         size = (coefficients.abs() @ self.gram.diagonal().clamp(min=0).sqrt()).square()
         norm = ((coefficients @ self.gram) * coefficients).sum(1)
@@ -233,13 +233,13 @@ def subsample(labels: Tensor, seed: int = 0) -> Tensor:
     class as there are of the rarer, drawn at random."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.rand(labels.shape, generator=generator, dtype=torch.float64).to(labels.device)
-    kept = torch.zeros(labels.shape, dtype=torch.float64, device=labels.device)
+    weights = torch.zeros(labels.shape, dtype=torch.float64, device=labels.device)
     for a in range(labels.shape[1]):
         classes = [(labels[:, a] == sign).nonzero()[:, 0] for sign in (1, -1)]
         few = min(map(len, classes))
         for rows in classes:
-            kept[rows[order[rows, a].argsort()[:few]], a] = 1
-    return kept
+            weights[rows[order[rows, a].argsort()[:few]], a] = 1
+    return weights
 
 
 def bordered(gram: Tensor) -> Tensor:

@@ -62,8 +62,8 @@ def _on_block(
         free = box.inside(c)
         b = -g[free].mean() if bool(free.any()) else -0.5 * (lowest + highest)
         slack = g + b
-        wanted = free | ((rise + b) < 0) | ((fall + b) > 0)
-        index = wanted.nonzero()[:, 0]
+        chosen = free | ((rise + b) < 0) | ((fall + b) > 0)
+        index = chosen.nonzero()[:, 0]
         move = _newton(gram, slack, c, box, index, span, floor)
         step, curved = float(g @ move), gram @ move
         if step < 0:
@@ -86,20 +86,22 @@ def _on_block(
 def _newton(
     gram: Tensor, slack: Tensor, c: Tensor, box: Box, index: Tensor, span: Tensor, floor: Tensor
 ) -> Tensor:
-    """The move ``[n]`` to the minimum on ``index``, projected onto the box. Where the features say
-    nothing, no further than the box is wide: hence what is added to the diagonal."""
-    wanted = slack[index]
+    """The move ``[n]`` to the minimum over the multipliers of ``index``, projected onto the box.
+
+    What is added to the diagonal keeps the move within the width of the box where the features
+    do not determine it."""
+    gradient = slack[index]
     matrix = gram[index[:, None], index]
-    added = torch.maximum(floor, wanted.abs().max() / span)
+    added = torch.maximum(floor, gradient.abs().max() / span)
     matrix.diagonal().add_(added)
     factor, failed = torch.linalg.cholesky_ex(matrix)
     if int(failed):  # not positive, by its own error
         matrix.diagonal().add_(1e6 * floor)
         factor, _ = torch.linalg.cholesky_ex(matrix)
-    right = torch.stack([wanted, torch.ones_like(wanted)], 1)
-    found, ones = torch.cholesky_solve(right, factor).unbind(1)
-    own = c[index]
-    target = own - found + ones * (found.sum() / ones.sum())
+    right = torch.stack([gradient, torch.ones_like(gradient)], 1)
+    step, ones = torch.cholesky_solve(right, factor).unbind(1)
+    start = c[index]
+    target = start - step + ones * (step.sum() / ones.sum())
     move = torch.zeros_like(c)
-    move[index] = box.at(index).nearest(target, own.sum()) - own
+    move[index] = box.at(index).nearest(target, start.sum()) - start
     return move

@@ -84,8 +84,8 @@ def movable(g: Tensor, c: Tensor, box: Box) -> tuple[Tensor, Tensor]:
 def times(gram: Tensor, c: Tensor) -> Tensor:
     """K c ``[n]``. Where most of c is 0, which most images are that no margin touches, only the
     rows of the others are read."""
-    some = c.nonzero()[:, 0]
-    return gram @ c if 4 * len(some) > len(c) else c[some] @ gram[some]
+    nonzero = c.nonzero()[:, 0]
+    return gram @ c if 4 * len(nonzero) > len(c) else c[nonzero] @ gram[nonzero]
 
 
 def tolerance(gram: Tensor, c: Tensor) -> float:

@@ -28,13 +28,13 @@ def factor(gram: Tensor) -> Tensor | None:
         columns = order[:size].sort().values
         rows = gram[columns]
         values, vectors = torch.linalg.eigh(rows[:, columns])
-        kept = values > 1e-11 * values[-1]
-        z = (vectors[:, kept] / values[kept].sqrt()).mT @ rows
+        large = values > 1e-11 * values[-1]
+        z = (vectors[:, large] / values[large].sqrt()).mT @ rows
         left = float(1 - z.square().sum() / trace)
         if left <= 1e-10:
             return z.mT.contiguous()
         # no column takes more of what is left than one of these took of the whole, or so
-        if int(kept.sum()) < size or left > 1 - 0.8 * size / most or size == most:
+        if int(large.sum()) < size or left > 1 - 0.8 * size / most or size == most:
             return None
         size = min(2 * size, most)
     return None

@@ -34,11 +34,11 @@ class Logistic(Solver):
 
     def solve(self, gram: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         penalties = self.alpha * spread(gram, weights)
-        found = [
+        fits = [
             _newton(gram, y, v, float(p), torch.zeros_like(y), 0.0)
             for y, v, p in zip(labels.mT, weights.mT, penalties, strict=True)
         ]
-        return torch.stack([c for c, _ in found]), gram.new_tensor([b for _, b in found])
+        return torch.stack([c for c, _ in fits]), gram.new_tensor([b for _, b in fits])
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """Exact, under the penalty of all images: Newton's method with the curvature of the fit
@@ -73,8 +73,8 @@ def _newton(
             return c, b
         matrix, root = _curvature(gram, y, v, penalty, f)
         right = root * f + y * v.sqrt() * (-0.5 * y * f).exp()
-        found = torch.linalg.solve(matrix, torch.nn.functional.pad(right, (0, 1)))
-        new_c, new_b = root * found[:-1], float(found[-1])
+        solved = torch.linalg.solve(matrix, torch.nn.functional.pad(right, (0, 1)))
+        new_c, new_b = root * solved[:-1], float(solved[-1])
         step, before = 1.0, loss(c, f)
         new_f = gram @ new_c + new_b
         while float(loss(c + step * (new_c - c), f + step * (new_f - f))) > float(before) * (
@@ -103,7 +103,7 @@ def _without_each(
     """From the fit of all: score ``[n]`` of each image without it, and where that converged."""
     matrix, root = _curvature(gram, y, v, penalty, gram @ c + b)
     inverse = torch.linalg.inv(matrix)
-    own = inverse.diagonal()[:-1, None]
+    diagonal = inverse.diagonal()[:-1, None]
     # row i: the fit without image i
     cs, bs = c.repeat(len(y), 1).fill_diagonal_(0), torch.full_like(y, b)
     for _ in range(_STEPS):
@@ -115,6 +115,6 @@ def _without_each(
             break
         right = torch.cat([excess / root.clamp(min=1e-150), -cs.sum(1, keepdim=True)], 1)
         move = right @ inverse
-        move -= move.diagonal()[:, None] / own * inverse[:-1]  # u_i stays 0
+        move -= move.diagonal()[:, None] / diagonal * inverse[:-1]  # u_i stays 0
         cs, bs = cs + root * move[:, :-1], bs + move[:, -1]
     return f.diagonal(), converged

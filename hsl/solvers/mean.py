@@ -26,11 +26,11 @@ class MeanDifference(Solver):
         its class."""
         scores = torch.zeros_like(labels)
         for sign in (1, -1):
-            own = labels == sign
-            share = _shares(own, weights)
+            members = labels == sign
+            share = _shares(members, weights)
             inner, norm = gram @ share.mT, ((share @ gram) * share).sum(1)
             # lost: the share of i in its own class; 0 in the other one, which stays as it is
-            lost = torch.where(own, share.mT, 0)
+            lost = torch.where(members, share.mT, 0)
             inner_without = (inner - lost * gram.diagonal()[:, None]) / (1 - lost)
             norm_without = norm - 2 * lost * inner + lost**2 * gram.diagonal()[:, None]
             scores += sign * (inner_without - 0.5 * norm_without / (1 - lost) ** 2)

@@ -19,7 +19,7 @@ def pivot(gram: Tensor, y: Tensor, box: Box, c: Tensor, free: Tensor, top: Tenso
     """
     fixed = box.low == box.high
     added = 1e-12 * gram.diagonal().mean()
-    # next to a bound by rounding is at it
+    # what is off a bound by rounding alone is at the bound
     edge = 1e-13 * (box.high - box.low)
     below, above = free & (c - box.low <= edge), free & (box.high - c <= edge)
     free, top = free & ~below & ~above, top | above
@@ -30,11 +30,11 @@ def pivot(gram: Tensor, y: Tensor, box: Box, c: Tensor, free: Tensor, top: Tenso
         g = g + times(gram, c - at)
         index = free.nonzero()[:, 0]
         if len(index):
-            found = _free(gram[index[:, None], index], -g[index], -c.sum(), added)
-            if found is None:
+            solution = _free(gram[index[:, None], index], -g[index], -c.sum(), added)
+            if solution is None:
                 return None
-            move, b = torch.zeros_like(c), found[1]
-            move[index] = found[0]
+            move, b = torch.zeros_like(c), solution[1]
+            move[index] = solution[0]
             c, g = c + move, g + times(gram, move)
         else:
             rise, fall = movable(g, c, box)
@@ -46,20 +46,32 @@ def pivot(gram: Tensor, y: Tensor, box: Box, c: Tensor, free: Tensor, top: Tenso
         off = torch.where(top, slack, -slack).where(~free & ~fixed, 0)
         off = off.where(off > allowed, 0)
         wrong = int(under.sum() + over.sum() + (off > 0).sum())
-        if wrong == 0:  # the free ones must solve their equations, by a gradient that is not a sum
-            slack = times(gram, c) - y + b
-            right = not len(index) or float(slack[index].abs().max()) <= 10 * allowed
-            return c if right else None
+        if wrong == 0:
+            return c if _solves(gram, y, c, b, index, allowed) else None
         patience = _PATIENCE if wrong < least else patience - 1
         least = min(least, wrong)
         if patience == 0:
             return None
-        # not all at once that a bad start sets free: more than the rank have no solution
-        some = off.topk(min(len(off), max(_FREED, int(free.sum()) // 2)))
-        freed = torch.zeros_like(free)
-        freed[some.indices] = some.values > 0
+        freed = _freed(off, free)
         free, top, at = (free & ~under & ~over) | freed, (top & ~freed) | over, c
     return None
+
+
+def _solves(gram: Tensor, y: Tensor, c: Tensor, b: Tensor, index: Tensor, allowed: float) -> bool:
+    """Whether the free multipliers, those of ``index``, solve their equations: by a gradient that
+    is computed anew, not summed up over the steps."""
+    slack = times(gram, c) - y + b
+    return not len(index) or float(slack[index].abs().max()) <= 10 * allowed
+
+
+def _freed(off: Tensor, free: Tensor) -> Tensor:
+    """Which multipliers ``[n]`` at a bound to set free: of those with ``off [n]`` above 0 the
+    worst. A bad start has too many of them: more free multipliers than the rank of the Gram matrix
+    have no solution."""
+    worst = off.topk(min(len(off), max(_FREED, int(free.sum()) // 2)))
+    freed = torch.zeros_like(free)
+    freed[worst.indices] = worst.values > 0
+    return freed
 
 
 def active_set(gram: Tensor, y: Tensor, box: Box, c: Tensor, most: int) -> Tensor:
@@ -109,9 +121,9 @@ def _free(
     c, b = torch.zeros_like(right), right.new_zeros(())
     for _ in range(3):
         left, missing = right - matrix @ c - b, total - c.sum()
-        found = torch.cholesky_solve(left[:, None], factor)[:, 0]
-        turn = (found.sum() - missing) / ones.sum()
-        c, b = c + found - turn * ones, b + turn
+        step = torch.cholesky_solve(left[:, None], factor)[:, 0]
+        turn = (step.sum() - missing) / ones.sum()
+        c, b = c + step - turn * ones, b + turn
     return c, b + mean * total
 
 

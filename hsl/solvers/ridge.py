@@ -31,10 +31,10 @@ class Ridge(Solver):
 
     def solve(self, gram: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         right = torch.nn.functional.pad(labels, (0, 0, 0, 1))
-        found = torch.empty_like(right)
+        solved = torch.empty_like(right)
         for columns, matrix in self._systems(gram, weights):
-            found[:, columns] = torch.linalg.solve(matrix, right[:, columns])
-        return found[:-1].mT, found[-1]
+            solved[:, columns] = torch.linalg.solve(matrix, right[:, columns])
+        return solved[:-1].mT, solved[-1]
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
         """In closed form: y_i - f_(-i)(h_i) = c_i / (M^-1)_ii, M being the bordered matrix (the

@@ -144,8 +144,8 @@ def cross_validated(
     folds = folds.to(gram.device)
     scores = gram.new_empty(labels.shape, dtype=torch.float64)
     for fold in folds.unique():
-        out, kept = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
-        part = None if weights is None else weights[kept]
-        solution = solver(gram[kept][:, kept], labels[kept], part, names)
-        scores[out] = solution.decision(gram[out][:, kept])
+        out, fitted = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
+        fold_weights = None if weights is None else weights[fitted]
+        solution = solver(gram[fitted][:, fitted], labels[fitted], fold_weights, names)
+        scores[out] = solution.decision(gram[out][:, fitted])
     return scores

@@ -40,7 +40,7 @@ class SVM(Solver):
         class_weight: see `Solver`.
     """
 
-    centred = False  # of coefficients of sum 0 both Gram matrices make the same
+    centred = False  # where coefficients sum to 0, the Gram matrix of h itself gives the same
 
     def __init__(self, C: float = 1.0, class_weight: ClassWeight = None) -> None:
         super().__init__(class_weight)
@@ -61,44 +61,44 @@ class SVM(Solver):
                 together = False
             if known[a]:
                 continue
-            own = Box(box.low[a], box.high[a])
-            found = optimum(gram, y[a], own, c[a].clamp(own.low, own.high), z)
-            c[a], b[a] = found.c, found.b
+            bounds = Box(box.low[a], box.high[a])
+            best = optimum(gram, y[a], bounds, c[a].clamp(bounds.low, bounds.high), z)
+            c[a], b[a] = best.c, best.b
             if a == 0 and z is None and len(gram) > 200 + 50 * len(y):
-                together = bool(own.inside(found.c).double().mean() > 0.95)
+                together = bool(bounds.inside(best.c).double().mean() > 0.95)
         return c, b
 
     def check(self, part: LabelledPart, coefficients: Tensor) -> None:
-        """Say of which attributes this is not the optimum."""
+        """Warn of each attribute whose fit is not the optimum."""
         for a, name in enumerate(part.names):
             y, c = part.labels[:, a], coefficients[a]
-            found = point(part.gram, y, Box.of(y, self.C * part.weights[:, a]), c)
-            if found.gap > max(_WIDE, 10 * tolerance(part.gram, c)):
+            end = point(part.gram, y, Box.of(y, self.C * part.weights[:, a]), c)
+            if end.gap > max(_WIDE, 10 * tolerance(part.gram, c)):
                 warnings.warn(
-                    f"{name}: the SVM ended at a gap of {found.gap:.1g}, the margin being 1, and "
+                    f"{name}: the SVM ended at a gap of {end.gap:.1g}, the margin being 1, and "
                     "not at the optimum; give a smaller C, or scale the features down",
                     stacklevel=3,
                 )
 
     def left_out(self, gram: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-        """An image that is no support vector is scored by the fit of all. Of a support vector, the
-        multiplier is taken away; where all others keep their places (free, at 0, at C), the rest
-        follows from one inverse matrix (Cauwenberghs & Poggio 2000); else the fit goes on from
-        there."""
+        """An image that is no support vector is scored by the fit of all images. Of a support
+        vector the multiplier is set to 0. Where all others then keep their places (free, at 0, at
+        C), one inverse matrix gives the new fit (Cauwenberghs & Poggio 2000); where they do not,
+        the fit goes on from there."""
         coefficients, intercepts = self.solve(gram, labels, weights)
         scores = (coefficients @ gram + intercepts[:, None]).mT.contiguous()
         z = factor(gram)
         for a, (c, b) in enumerate(zip(coefficients, intercepts, strict=True)):
             y, box = labels[:, a], Box.of(labels[:, a], self.C * weights[:, a])
             index = c.nonzero()[:, 0]
-            without, offset, kept = _removed(gram, y, box, c, b, index)
+            without, offset, stay = _removed(gram, y, box, c, b, index)
             values = (without * gram[index]).sum(1) + offset
-            moved = (~kept).nonzero()[:, 0]
+            moved = (~stay).nonzero()[:, 0]
             for i in moved.tolist():
                 others = torch.arange(len(y), device=y.device) != index[i]
                 rest = Box(box.low.where(others, 0), box.high.where(others, 0))
-                found = optimum(gram, y, rest, c.where(others, 0), z)
-                values[i] = found.c @ gram[index[i]] + found.b
+                best = optimum(gram, y, rest, c.where(others, 0), z)
+                values[i] = best.c @ gram[index[i]] + best.b
             scores[index, a] = values
         return scores
 
@@ -113,30 +113,31 @@ def optimum(gram: Tensor, y: Tensor, box: Box, start: Tensor, z: Tensor | None) 
         start: in the box ``[n]``; of use where most are free, or at a bound, as at the optimum.
         z: `factor` of the Gram matrix, if there is one.
     """
-    if bool(start.any()) and (found := _ended(gram, y, box, start)) is not None:
-        return found
-    kept = (box.low < box.high).nonzero()[:, 0]
-    some = len(kept) < len(y)
-    part = gram[kept[:, None], kept] if some else gram
-    low_rank = z if z is None or not some else z[kept]
-    own, labels = box.at(kept), y[kept]
+    if bool(start.any()) and (end := _ended(gram, y, box, start)) is not None:
+        return end
+    loose = (box.low < box.high).nonzero()[:, 0]
+    is_part = len(loose) < len(y)
+    part = gram[loose[:, None], loose] if is_part else gram
+    low_rank = z if z is None or not is_part else z[loose]
+    bounds, labels = box.at(loose), y[loose]
     c = torch.zeros_like(labels)
     solved = None
     if z is None:  # so many blocks take a fraction of the time of the interior point's n^3
-        c, reached = descend(part, labels, own, c, _GAP, len(labels) // 2)
-        solved = pivot(part, labels, own, c, own.inside(c), c >= own.high) if reached else None
+        c, reached = descend(part, labels, bounds, c, _GAP, len(labels) // 2)
+        if reached:
+            solved = pivot(part, labels, bounds, c, bounds.inside(c), c >= bounds.high)
     near = [c]
     if solved is None:
-        for c, free, top in interior(part, low_rank, labels, own):
-            solved = pivot(part, labels, own, c, free, top)
+        for c, free, top in interior(part, low_rank, labels, bounds):
+            solved = pivot(part, labels, bounds, c, free, top)
             if solved is not None:
                 break
-            near.append(own.settled(c, free, top))
+            near.append(bounds.settled(c, free, top))
     if solved is None:
-        best = min((point(part, labels, own, c) for c in near), key=lambda each: each.gap).c
-        solved = active_set(part, labels, own, best, _SINGLE)
+        best = min((point(part, labels, bounds, c) for c in near), key=lambda p: p.gap).c
+        solved = active_set(part, labels, bounds, best, _SINGLE)
     whole = torch.zeros_like(y)
-    whole[kept] = solved
+    whole[loose] = solved
     return point(gram, y, box, whole)
 
 
@@ -146,8 +147,8 @@ def _ended(gram: Tensor, y: Tensor, box: Box, start: Tensor) -> Point | None:
     solved = pivot(gram, y, box, start, free, top)
     if solved is None:
         solved = active_set(gram, y, box, box.settled(start, free, top), _FEW)
-    found = point(gram, y, box, solved)
-    return found if found.gap <= 4 * tolerance(gram, solved) else None
+    end = point(gram, y, box, solved)
+    return end if end.gap <= 4 * tolerance(gram, solved) else None
 
 
 def _closed(gram: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
@@ -155,8 +156,8 @@ def _closed(gram: Tensor, y: Tensor, box: Box) -> tuple[Tensor, Tensor, Tensor]:
     where there is none, and b ``[A]``."""
     right = torch.nn.functional.pad(y.mT, (0, 0, 0, 1))
     # no exception for a singular matrix: what comes out then is not finite, or fits nothing
-    found = torch.linalg.solve_ex(bordered(gram), right)[0].mT
-    c, b = found[:, :-1].contiguous(), found[:, -1].clone()
+    roots = torch.linalg.solve_ex(bordered(gram), right)[0].mT
+    c, b = roots[:, :-1].contiguous(), roots[:, -1].clone()
     fits = ((c @ gram + b[:, None] - y).abs() < 1e-9).all(1)
     solved = fits & ((box.low <= c) & (c <= box.high)).all(1)
     return solved, torch.where(fits[:, None], c, 0), b
@@ -173,16 +174,18 @@ def _removed(
     matrix.diagonal()[:-1].add_(1e-12 * gram.diagonal().mean())
     # singular if none is free: what comes out then is not finite, and is kept nowhere
     inverse = torch.linalg.inv_ex(matrix)[0]
-    # At C: the free ones answer for what it did. Free: its row and column leave the system.
+    # An image at C: the free multipliers make up for its own. A free image: its row and column
+    # leave the system.
     share = torch.cat([gram[places][:, index], gram.new_ones(1, len(index))])
     change = (inverse @ share * c[index]).mT
-    own = free[index]
-    column = torch.searchsorted(places, index[own])
-    change[own] = -(inverse[column] * (c[index[own]] / inverse.diagonal()[column])[:, None])
+    was_free = free[index]
+    column = torch.searchsorted(places, index[was_free])
+    ratio = c[index[was_free]] / inverse.diagonal()[column]
+    change[was_free] = -(inverse[column] * ratio[:, None])
     without = c.repeat(len(index), 1)
     without[:, places] += change[:, :-1]
-    every = torch.arange(len(index), device=c.device)
-    without[every, index] = 0
+    all_rows = torch.arange(len(index), device=c.device)
+    without[all_rows, index] = 0
     offset = b + change[:, -1]
     slack = without @ gram + offset[:, None] - y
     inside = (box.low <= without) & (without <= box.high)
@@ -190,5 +193,5 @@ def _removed(
     right &= torch.where(~free & (c <= box.low), slack > -1e-9, True)
     right &= torch.where(~free & (c > box.low), slack < 1e-9, True)
     good = inside & right
-    good[every, index] = True
+    good[all_rows, index] = True
     return without.nan_to_num(0, 0, 0), offset, good.all(1) & offset.isfinite()
