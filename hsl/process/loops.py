@@ -2,7 +2,8 @@
 
 Notation of Kwon et al. 2023 (Asyrp), eq. 2: x_{t-1} = sqrt(a_{t-1}) P_t + D_t + sigma_t z_t, with
 P_t = (x_t - sqrt(1 - a_t) eps) / sqrt(a_t), the predicted x_0, and
-D_t = sqrt(1 - a_{t-1} - sigma_t^2) eps.
+D_t = sqrt(1 - a_{t-1} - sigma_t^2) eps. sigma_t is eta times the standard deviation of the
+posterior, sqrt((1 - a_{t-1}) / (1 - a_t)) sqrt(1 - a_t / a_{t-1}) (Song et al. 2021, eq. 16).
 """
 
 import math
@@ -66,14 +67,16 @@ def learned_sigma(v: Tensor, a: float, a_next: float) -> Tensor:
 
 
 def invert(backbone: Backbone, x: Tensor, grid: Sequence[int], refine: int = 0) -> Iterator[Step]:
-    """Deterministic DDIM inversion of x_0 ``[B, C, s, s]``, one step per pair of the grid.
+    """Deterministic DDIM inversion of x_0 ``[B, C, s, s]``, one step per pair of the grid:
+    x_next = sqrt(a_next) P + sqrt(1 - a_next) eps, with P predicted from x and eps.
 
     The papers' inversion (``refine=0``: Asyrp, DiffusionCLIP, BoundaryDiffusion) takes eps at the
     lower timestep of each pair, beginning with the clean image as x at ``grid[0]``. The reverse
-    process, however, will take it at the upper one. With ``refine`` = n each step is solved for
-    the x_next that the reverse process leads back to x, by n fixed-point iterations that begin
-    with the eps of the step before (cf. Pan et al. 2023, AIDI). Already n = 1 costs no more than
-    the papers' inversion, one U-Net pass a step, and reconstructs far better.
+    process takes it at the upper one, and so does not quite lead back. With ``refine`` = n each
+    step looks for the x_next from which the reverse process does lead back to x: by n fixed-point
+    iterations that begin with the eps of the step before (cf. Pan et al. 2023, AIDI). Already
+    n = 1 costs no more than the papers' inversion, one U-Net pass a step, and reconstructs far
+    better.
 
     Args:
         backbone: the frozen denoiser.
@@ -143,17 +146,9 @@ def reverse(
     _check_grid(backbone, grid)
     if learned and not backbone.learned_variance:
         raise HslError(f"{backbone.name} predicts no variance: leave learned out")
-    etas = [float(eta)] * len(grid) if isinstance(eta, int | float) else [float(e) for e in eta]
-    if not all(0 <= e <= 1 for e in etas):
-        raise HslError(f"eta={eta}: want values in [0, 1]")
-    if len(etas) != len(grid):
-        raise HslError(f"{len(etas)} values of eta for {len(grid)} timesteps")
-    if edit is not None:
-        t_boost = max(t_boost, edit.t_boost)
-    previous = [-1, *grid[:-1]]
-    for t, t_next, share in reversed(list(zip(grid, previous, etas, strict=True))):
+    t_boost = t_boost if edit is None else max(t_boost, edit.t_boost)
+    for t, t_next, share in _downwards(grid, eta, t_boost):
         a, a_next = backbone.schedule.alpha_bar(t), backbone.schedule.alpha_bar(t_next)
-        share = 1.0 if t < t_boost else share
         sigma = share * ((1 - a / a_next) * (1 - a_next) / (1 - a)) ** 0.5
         factor = edit.dt_lambda if edit is not None and t >= edit.dt_end else 1.0
         d = factor * (1 - a_next - sigma**2) ** 0.5
@@ -170,15 +165,36 @@ def reverse(
         if sigma > 0:
             if noise is None:
                 raise HslError(f"t={t} is stochastic (eta or t_boost): give a noise")
-            spread: float | Tensor = sigma
-            if learned and share == 1:
-                out = backbone.output(b) if out is None else out
-                spread = learned_sigma(out[:, backbone.channels :], a, a_next)
+            spread = _net_sigma(backbone, b, out, a, a_next) if learned and share == 1 else sigma
             x_next = x_next + spread * noise(t, x)
         if detach:
             x_next = x_next.detach()
         yield Step(t, t_next, x, b, eps_d, p, x_next)
         x = x_next
+
+
+def _downwards(
+    grid: Sequence[int], eta: float | Sequence[float], t_boost: int
+) -> Iterator[tuple[int, int, float]]:
+    """From the last timestep to the first: each with the one after it, in the end -1, and with its
+    share of the posterior's noise, which is 1 below ``t_boost``."""
+    etas = [float(eta)] * len(grid) if isinstance(eta, int | float) else [float(e) for e in eta]
+    if not all(0 <= e <= 1 for e in etas):
+        raise HslError(f"eta={eta}: want values in [0, 1]")
+    if len(etas) != len(grid):
+        raise HslError(f"{len(etas)} values of eta for {len(grid)} timesteps")
+    steps = zip(grid, [-1, *grid[:-1]], etas, strict=True)
+    for t, t_next, share in reversed(list(steps)):
+        yield t, t_next, 1.0 if t < t_boost else share
+
+
+def _net_sigma(
+    backbone: Backbone, b: Bottleneck, out: Tensor | None, a: float, a_next: float
+) -> Tensor:
+    """`learned_sigma` by the network's output for the unedited ``b``: ``out``, where it is known,
+    else by one more decode."""
+    out = backbone.output(b) if out is None else out
+    return learned_sigma(out[:, backbone.channels :], a, a_next)
 
 
 def last(steps: Iterable[Step]) -> Tensor:
