@@ -110,73 +110,113 @@ def _noted(pickled: bytes) -> Any:
     """
     stack: list[Any] = []
     memo: dict[int, Any] = {}
-
-    def since_mark() -> list[Any]:
-        at = len(stack) - 1
-        while stack[at] is not _MARK:
-            at -= 1
-            if at < 0:
-                raise ValueError("a mark is missing")
-        items = stack[at + 1 :]
-        del stack[at:]
-        return items
-
-    argument: Any
     for opcode, argument, _ in pickletools.genops(pickled):
-        match opcode.name:
-            case "PROTO" | "FRAME":
-                pass
-            case name if name in _DATA:
-                stack.append(argument)
-            case name if name in _CONSTANTS:
-                stack.append(_CONSTANTS[name])
-            case "EMPTY_DICT":
-                stack.append({})
-            case "EMPTY_LIST":
-                stack.append([])
-            case "MARK":
-                stack.append(_MARK)
-            case "TUPLE":
-                stack.append(tuple(since_mark()))
-            case "LIST":
-                stack.append(since_mark())
-            case "DICT":
-                stack.append(_set_items({}, since_mark()))
-            case "TUPLE1" | "TUPLE2" | "TUPLE3" as name:
-                items = [stack.pop() for _ in range(int(name[-1]))]
-                stack.append(tuple(reversed(items)))
-            case "APPEND" | "APPENDS" as name:
-                items = [stack.pop()] if name == "APPEND" else since_mark()
-                _of(list, stack[-1]).extend(items)
-            case "SETITEM":
-                value, key = stack.pop(), stack.pop()
-                _set_items(_of(dict, stack[-1]), [key, value])
-            case "SETITEMS":
-                items = since_mark()
-                _set_items(_of(dict, stack[-1]), items)
-            case "PUT" | "BINPUT" | "LONG_BINPUT":
-                memo[argument] = stack[-1]
-            case "MEMOIZE":
-                memo[len(memo)] = stack[-1]
-            case "GET" | "BINGET" | "LONG_BINGET":
-                stack.append(memo[argument])
-            case "GLOBAL":
-                stack.append(_name(*argument.split(" ", 1)))
-            case "STACK_GLOBAL":
-                attribute, module = stack.pop(), stack.pop()
-                stack.append(_name(module, attribute))
-            case "REDUCE" | "NEWOBJ":
-                arguments, function = stack.pop(), stack.pop()
-                stack.append(_Call(function, arguments))
-            case "BUILD":
-                state = stack.pop()
-                _of(_Call, stack[-1]).state = state
-            case "STOP":
-                (result,) = stack
-                return result
-            case other:
-                raise ValueError(f"opcode {other}")
+        name = opcode.name
+        if name == "STOP":
+            (result,) = stack
+            return result
+        known = (
+            _push(name, argument, stack)
+            or _collect(name, stack)
+            or _remember(name, argument, stack, memo)
+            or _note_call(name, argument, stack)
+        )
+        if not known:
+            raise ValueError(f"opcode {name}")
     raise ValueError("it has no end")
+
+
+def _push(name: str, argument: Any, stack: list[Any]) -> bool:
+    """Opcodes that put a value onto the stack, or say nothing; whether this is one of them."""
+    match name:
+        case "PROTO" | "FRAME":
+            pass
+        case name if name in _DATA:
+            stack.append(argument)
+        case name if name in _CONSTANTS:
+            stack.append(_CONSTANTS[name])
+        case "EMPTY_DICT":
+            stack.append({})
+        case "EMPTY_LIST":
+            stack.append([])
+        case "MARK":
+            stack.append(_MARK)
+        case _:
+            return False
+    return True
+
+
+def _collect(name: str, stack: list[Any]) -> bool:
+    """Opcodes that gather values of the stack in a tuple, list or dictionary; whether this is one
+    of them."""
+    match name:
+        case "TUPLE":
+            stack.append(tuple(_since_mark(stack)))
+        case "LIST":
+            stack.append(_since_mark(stack))
+        case "DICT":
+            stack.append(_set_items({}, _since_mark(stack)))
+        case "TUPLE1" | "TUPLE2" | "TUPLE3":
+            items = [stack.pop() for _ in range(int(name[-1]))]
+            stack.append(tuple(reversed(items)))
+        case "APPEND" | "APPENDS":
+            items = [stack.pop()] if name == "APPEND" else _since_mark(stack)
+            _of(list, stack[-1]).extend(items)
+        case "SETITEM":
+            value, key = stack.pop(), stack.pop()
+            _set_items(_of(dict, stack[-1]), [key, value])
+        case "SETITEMS":
+            items = _since_mark(stack)
+            _set_items(_of(dict, stack[-1]), items)
+        case _:
+            return False
+    return True
+
+
+def _remember(name: str, argument: Any, stack: list[Any], memo: dict[int, Any]) -> bool:
+    """Opcodes that keep a value for later, or bring it back; whether this is one of them."""
+    match name:
+        case "PUT" | "BINPUT" | "LONG_BINPUT":
+            memo[argument] = stack[-1]
+        case "MEMOIZE":
+            memo[len(memo)] = stack[-1]
+        case "GET" | "BINGET" | "LONG_BINGET":
+            stack.append(memo[argument])
+        case _:
+            return False
+    return True
+
+
+def _note_call(name: str, argument: Any, stack: list[Any]) -> bool:
+    """Opcodes that name a global, call one, or give an object its state: noted, not done; whether
+    this is one of them."""
+    match name:
+        case "GLOBAL":
+            stack.append(_name(*argument.split(" ", 1)))
+        case "STACK_GLOBAL":
+            attribute, module = stack.pop(), stack.pop()
+            stack.append(_name(module, attribute))
+        case "REDUCE" | "NEWOBJ":
+            arguments, function = stack.pop(), stack.pop()
+            stack.append(_Call(function, arguments))
+        case "BUILD":
+            state = stack.pop()
+            _of(_Call, stack[-1]).state = state
+        case _:
+            return False
+    return True
+
+
+def _since_mark(stack: list[Any]) -> list[Any]:
+    """Takes what lies above the last mark off the stack, and the mark."""
+    at = len(stack) - 1
+    while stack[at] is not _MARK:
+        at -= 1
+        if at < 0:
+            raise ValueError("a mark is missing")
+    items = stack[at + 1 :]
+    del stack[at:]
+    return items
 
 
 def _of(kind: type, value: Any) -> Any:
@@ -200,25 +240,25 @@ def _name(module: Any, attribute: Any) -> _Name:
     raise HslError(f"names {full[:80]!a}, which a linear SVC does not need; refused")
 
 
-def _state_of_svc(found: Any) -> dict[str, Any]:
-    call = _of(_Call, found)
-    # NEWOBJ and its like of protocols 0 and 1: the class is what is called, or the first argument
-    made = {call.function, *(a for a in call.arguments if isinstance(a, _Name))}
-    if not made & set(_SVC):
+def _state_of_svc(value: Any) -> dict[str, Any]:
+    call = _of(_Call, value)
+    # the class is what is called, or, in protocols 0 and 1, an argument
+    classes = {call.function, *(a for a in call.arguments if isinstance(a, _Name))}
+    if not classes & set(_SVC):
         raise ValueError(f"it holds a {call.function}")
     return _of(dict, call.state)
 
 
-def _array(found: Any, field: str) -> "np.ndarray[Any, np.dtype[np.float64]]":
+def _array(value: Any, field: str) -> "np.ndarray[Any, np.dtype[np.float64]]":
     """A noted array of float32 or float64 as float64.
 
     Raises:
         ValueError: it is another thing, or its size does not match its data.
     """
-    if isinstance(found, _Call) and found.function in _ARRAY:
-        _, shape, dtype, fortran, data = _of(tuple, found.state)
-    elif isinstance(found, _Call) and found.function in _BUFFER:
-        data, dtype, shape, order = found.arguments
+    if isinstance(value, _Call) and value.function in _ARRAY:
+        _, shape, dtype, fortran, data = _of(tuple, value.state)
+    elif isinstance(value, _Call) and value.function in _BUFFER:
+        data, dtype, shape, order = value.arguments
         fortran = order == "F"
     else:
         raise ValueError(f"{field} is missing, or no array")
