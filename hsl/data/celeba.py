@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hsl.data.files import Found, image_files
+from hsl.data.files import ImageFile, image_files
 from hsl.data.folder import FolderSource, on_hub
 from hsl.data.items import SPLITS, Split
 from hsl.data.labels import Labels
@@ -55,7 +55,7 @@ def read_attributes(path: Path) -> Labels:
     if lines and not set(lines[0][1:]) <= {"1", "-1", "0"}:
         names = tuple(lines.pop(0))
         if names != ATTRIBUTES:
-            wrong = [n for n, own in zip(names, ATTRIBUTES, strict=False) if n != own]
+            wrong = [n for n, expected in zip(names, ATTRIBUTES, strict=False) if n != expected]
             which = wrong[0] if wrong else f"{len(names)} of them"
             raise HslError(f"{path}: not the 40 names of CelebA in their order (see {which})")
     if not lines:
@@ -107,25 +107,26 @@ class CelebADataModule(SourceDataModule):
         if images is None:
             raise HslError(f"{places[0]}: no such folder; {attributes.name} is about its images: "
                            f"unpack {names[0]}.zip")  # fmt: skip
-        found, unread = image_files(images)
+        files, unread = image_files(images)
         read = read_csv if attributes.suffix == ".csv" else read_attributes
         labels = read(attributes)
         if labels.names != ATTRIBUTES:
             raise HslError(f"{attributes}: not the 40 names of CelebA in their order")
-        values = labels.of([file.name for file in found])
-        splits: Sequence[Split | None] = [None] * len(found)
+        values = labels.of([file.name for file in files])
+        splits: Sequence[Split | None] = [None] * len(files)
         if self.split == "given":
-            splits = official_splits(folder, found)
-        return FolderSource([folder], found, splits, labels.names, values, unread)
+            splits = official_splits(folder, files)
+        return FolderSource([folder], files, splits, labels.names, values, unread)
 
 
 def _lying(folder: Path, name: str) -> Path | None:
-    """Where a file of a release lies: in its folder, or in the part that the release has it in."""
-    parts = ("", "Anno", "Eval")
-    return next((p for part in parts if (p := folder / part / name).is_file()), None)
+    """Where a file of a release lies: in the folder itself, or where CelebA's release has it; None:
+    nowhere."""
+    places = ("", "Anno", "Eval")
+    return next((p for place in places if (p := folder / place / name).is_file()), None)
 
 
-def official_splits(folder: Path, found: Sequence[Found]) -> list[Split | None]:
+def official_splits(folder: Path, files: Sequence[ImageFile]) -> list[Split | None]:
     """The split that CelebA has each image in; all None for CelebA-HQ without its mapping.
 
     ``list_eval_partition.txt`` in the folder is followed where it is; what it says of the released
@@ -134,12 +135,12 @@ def official_splits(folder: Path, found: Sequence[Found]) -> list[Split | None]:
     Raises:
         HslError: a file that cannot be understood, or an image that it does not know.
     """
-    stems = [PurePosixPath(file.name).stem for file in found]
+    stems = [PurePosixPath(file.name).stem for file in files]
     if (folder / MAPPING).is_file():
         lines = _words(folder / MAPPING, 3)[1:]  # idx orig_idx orig_file; orig_idx counts from 0
         originals = {words[0]: PurePosixPath(words[2]).stem for words in lines}
     elif (folder / next(iter(LAYOUTS))).is_file():
-        return [None] * len(found)
+        return [None] * len(files)
     else:
         originals = {stem: stem for stem in stems}
     known: dict[str, int] = {}

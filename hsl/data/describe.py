@@ -101,8 +101,8 @@ def sheet(data: DataModule, columns: int = 8, rows: int = 4) -> "Figure":
 def _first(data: DataModule, n: int) -> Sequence[tuple[Split, Item]]:
     """Half of the images from training, the rest from validation and test, as far as there are."""
     sets: Mapping[Split, ImageSet] = {split: data.dataset(split) for split in SPLITS}
-    wanted = dict(zip(SPLITS, (n // 2, n // 4, n - n // 2 - n // 4), strict=True))
-    return [(s, sets[s][i]) for s in SPLITS for i in range(min(wanted[s], len(sets[s])))]
+    most = dict(zip(SPLITS, (n // 2, n // 4, n - n // 2 - n // 4), strict=True))
+    return [(s, sets[s][i]) for s in SPLITS for i in range(min(most[s], len(sets[s])))]
 
 
 def _caption(split: Split, item: Item, names: Sequence[str]) -> str:

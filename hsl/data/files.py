@@ -24,7 +24,7 @@ _LISTED = 20  # lines of a warning
 _KINDS = 5  # kinds of files in a message
 
 
-class Found(NamedTuple):
+class ImageFile(NamedTuple):
     """A file: its path, its path within the folder (with ``/``), and a stamp that changes with its
     content: size and time of change."""
 
@@ -37,7 +37,7 @@ class Files(NamedTuple):
     """The files of a folder that are taken for images, in order, and ``unread``: a line for every
     picture that is not, in a format that is not read or without a suffix that says so."""
 
-    images: list[Found]
+    images: list[ImageFile]
     unread: list[str]
 
 
@@ -53,15 +53,15 @@ def image_files(folder: Path) -> Files:
     """
     others: list[Path] = []
     try:
-        found = list(_walk(folder, "", set(), others))
+        files = list(_walk(folder, "", set(), others))
     except OSError as error:
         raise HslError(f"{error.filename or folder}: cannot be read ({error.strerror})") from error
     pictures = [(path, why) for path in others if (why := _unread(path)) is not None]
     pictures.sort(key=lambda picture: natural(str(picture[0])))
-    if not found:
+    if not files:
         raise HslError(f"{folder}: no images in this folder{_instead(others, pictures)}")
-    found.sort(key=lambda file: (natural(file.name), file.name))
-    return Files(found, [f"{path}: {why}" for path, why in pictures])
+    files.sort(key=lambda file: (natural(file.name), file.name))
+    return Files(files, [f"{path}: {why}" for path, why in pictures])
 
 
 def warn(title: str, lines: Sequence[str]) -> None:
@@ -79,7 +79,7 @@ def warn_of_unread(lines: Sequence[str]) -> None:
 
 def _walk(
     folder: Path, prefix: str, seen: set[tuple[int, int]], others: list[Path]
-) -> Iterator[Found]:
+) -> Iterator[ImageFile]:
     """Images; other files are added to ``others``."""
     here = folder.stat()
     if (here.st_dev, here.st_ino) in seen:
@@ -98,9 +98,9 @@ def _walk(
                 yield from _walk(path, f"{name}/", seen, others)
             elif path.suffix.lower() in suffixes():
                 if status is None:
-                    yield Found(path, name, "")
+                    yield ImageFile(path, name, "")
                 elif stat.S_ISREG(status.st_mode):  # reading a pipe may never end
-                    yield Found(path, name, f"{status.st_size} {status.st_mtime_ns}")
+                    yield ImageFile(path, name, f"{status.st_size} {status.st_mtime_ns}")
             elif status is not None and stat.S_ISREG(status.st_mode):
                 others.append(path)
 
@@ -134,5 +134,5 @@ def _instead(others: Sequence[Path], pictures: Sequence[tuple[Path, str]]) -> st
 
 def natural(name: str) -> list[tuple[bool, int, str]]:
     """Sort key: runs of digits compare as numbers."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in parts]
+    runs = re.split(r"(\d+)", name.casefold())
+    return [(part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in runs]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from hsl.data.files import Files, Found, image_files
+from hsl.data.files import Files, ImageFile, image_files
 from hsl.data.index import Row
 from hsl.data.items import SPLITS, Split, check_split
 from hsl.data.labels import of_classes, of_pairs
@@ -21,7 +21,7 @@ class FolderSource(Source):
 
     Args:
         folders: where they were found.
-        found: the files, in order.
+        files: in order.
         splits: of each file; None: by hash.
         names: of the labels.
         labels: of each file; None: no labels.
@@ -31,16 +31,16 @@ class FolderSource(Source):
     def __init__(
         self,
         folders: Iterable[Path],
-        found: Sequence[Found],
+        files: Sequence[ImageFile],
         splits: Sequence[Split | None],
         names: Sequence[str] = (),
         labels: Sequence[tuple[float, ...]] | None = None,
         unread: Sequence[str] = (),
     ) -> None:
         super().__init__(("folder", *(str(folder.resolve()) for folder in folders)), names, unread)
-        labels = [()] * len(found) if labels is None else labels
+        labels = [()] * len(files) if labels is None else labels
         self._rows: dict[Split | None, list[Row]] = {}
-        for i, (file, split, values) in enumerate(zip(found, splits, labels, strict=True)):
+        for i, (file, split, values) in enumerate(zip(files, splits, labels, strict=True)):
             row = Row(i, str(file.path), values, file.path, file.stamp)
             self._rows.setdefault(split, []).append(row)
 
@@ -115,12 +115,12 @@ class ImagesDataModule(SourceDataModule):
             return open_hub(self.source, self.column, self.config, labels, given, self.streaming)
         if self.streaming:
             raise HslError(f"{self.source}: streaming is for data sets of the Hub, not for folders")
-        folders, (found, unread), splits, names = _files(self.source, self.split == "given")
-        columns, labels_of = self._labels(names, found)
-        return FolderSource(folders, found, splits, columns, labels_of, unread)
+        folders, (files, unread), splits, names = _files(self.source, self.split == "given")
+        columns, labels_of = self._labels(names, files)
+        return FolderSource(folders, files, splits, columns, labels_of, unread)
 
     def _labels(
-        self, names: Sequence[str], found: Sequence[Found]
+        self, names: Sequence[str], files: Sequence[ImageFile]
     ) -> tuple[tuple[str, ...], list[tuple[float, ...]] | None]:
         """Names of labels, and their values for files, ``names`` being their paths in a split."""
         if self.labels is None:
@@ -133,8 +133,8 @@ class ImagesDataModule(SourceDataModule):
             raise HslError(f"labels={self.labels!r}: want folders, columns (Hub) or a table "
                            f"({', '.join(SUFFIXES)})")  # fmt: skip
         table = read_csv(expanded(self.labels))
-        whole = [file.path.absolute().as_posix() for file in found]
-        return table.names, table.of([file.name for file in found], whole)
+        whole = [file.path.absolute().as_posix() for file in files]
+        return table.names, table.of([file.name for file in files], whole)
 
 
 def on_hub(source: str) -> bool:
@@ -152,22 +152,22 @@ def _files(
         if not folder.is_dir():
             raise HslError(f"{source}: is a file; give its folder")
         files = image_files(folder)
-        found = files.images
-        parts = [PurePosixPath(file.name).parts for file in found]
-        splits = [SPLIT_NAMES.get(p[0].lower()) if len(p) > 1 else None for p in parts]
+        images = files.images
+        paths = [PurePosixPath(file.name).parts for file in images]
+        splits = [SPLIT_NAMES.get(p[0].lower()) if len(p) > 1 else None for p in paths]
         if not given or "train" not in splits:
-            return [folder], files, [None] * len(found), [file.name for file in found]
+            return [folder], files, [None] * len(images), [file.name for file in images]
         if None in splits:
             raise HslError(
-                f"{found[splits.index(None)].path}: lies outside the folders train, validation "
+                f"{images[splits.index(None)].path}: lies outside the folders train, validation "
                 "and test; move it, or set split to hash"
             )
-        return [folder], files, splits, ["/".join(p[1:]) for p in parts]
+        return [folder], files, splits, ["/".join(p[1:]) for p in paths]
     folders = {check_split(split): expanded(path) for split, path in source.items()}
     if "train" not in folders:
         raise HslError(f"source={dict(source)}: name a folder for train")
     several = {split: image_files(folders[split]) for split in SPLITS if split in folders}
-    found = [file for files in several.values() for file in files.images]
+    images = [file for files in several.values() for file in files.images]
     unread = [line for files in several.values() for line in files.unread]
     splits = [split if given else None for split, files in several.items() for _ in files.images]
-    return list(folders.values()), Files(found, unread), splits, [file.name for file in found]
+    return list(folders.values()), Files(images, unread), splits, [file.name for file in images]

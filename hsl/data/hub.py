@@ -86,14 +86,14 @@ class Columns:
     """
 
     def __init__(
-        self, data_set: str, features: Mapping[str, Any], wanted: bool | Sequence[str]
+        self, data_set: str, features: Mapping[str, Any], labels: bool | Sequence[str]
     ) -> None:
         self.data_set = data_set
-        names = [n for n, f in features.items() if _is_label(f)] if wanted is True else wanted or ()
+        names = [n for n, f in features.items() if _is_label(f)] if labels is True else labels or ()
         missing = [name for name in names if name not in features]
-        if missing or (wanted is True and not names):
-            what = ", ".join(missing[:3]) or "of truth values or classes"
-            raise HslError(f"{data_set}: no column {what}; there are {', '.join(features)}"
+        if missing or (labels is True and not names):
+            lacking = ", ".join(missing[:3]) or "of truth values or classes"
+            raise HslError(f"{data_set}: no column {lacking}; there are {', '.join(features)}"
                            f"{''.join(meant(name, features) for name in missing[:1])}")  # fmt: skip
         self.columns = {name: features[name] for name in names}
         classes = {name: getattr(f, "names", None) for name, f in self.columns.items()}
@@ -126,12 +126,12 @@ class _HubRows:
     def __iter__(self) -> Iterator[Row]:
         columns, n = self.source.columns, len(self.source.raw)
         stamp = _stamp(self.rows)
-        wanted = list(columns.columns)
-        slim = self.rows.select_columns(wanted) if wanted else None
+        names = list(columns.columns)
+        slim = self.rows.select_columns(names) if names else None
         for start in range(0, len(self.rows), _AT_ONCE):
             block = slim[start : start + _AT_ONCE] if slim is not None else {}
             for i in range(start, min(start + _AT_ONCE, len(self.rows))):
-                labels = columns.of({name: block[name][i - start] for name in wanted})
+                labels = columns.of({name: block[name][i - start] for name in names})
                 path = f"{self.source.name}/{self.part}/{i}"
                 yield Row(i * n + self.place, path, labels, (self.place, i), stamp)
 
@@ -228,11 +228,11 @@ def _require_images(name: str, features: Mapping[str, Any], column: str) -> None
         # paths of images are texts
         if _is_image(features[column]) or getattr(features[column], "dtype", "") in _TEXTS:
             return
-        what = f"column {column!r} holds {features[column]}, no images"
+        problem = f"column {column!r} holds {features[column]}, no images"
     else:
-        what = f"no column {column!r}"
+        problem = f"no column {column!r}"
     images = f"; set column to {' or '.join(have)}" if have else ""
-    raise HslError(f"{name}: {what}; there are {', '.join(features)}{images}")
+    raise HslError(f"{name}: {problem}; there are {', '.join(features)}{images}")
 
 
 def _is_image(feature: Any) -> bool:

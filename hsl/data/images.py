@@ -33,9 +33,9 @@ def load_images(paths: str | Path | Sequence[str | Path], size: int) -> tuple[Te
             decode or has more pixels than Pillow's limit, no path at all, ``size`` below 1.
     """
     transform = Transform(size)
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    sources = [paths] if isinstance(paths, str | Path) else list(paths)
     files: dict[Path, str] = {}
-    for path in map(Path, given):
+    for path in map(Path, sources):
         for file, name in _files(path):
             files.setdefault(Path(os.path.realpath(file)), name)  # a link to itself stays one
     if not files:
@@ -70,9 +70,9 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
     if not path.exists():
         raise HslError(f"{path}: there is no such file or folder")
     if path.is_dir():
-        found = image_files(path)
-        warn_of_unread(found.unread)
-        yield from ((file.path, file.name) for file in found.images)
+        files = image_files(path)
+        warn_of_unread(files.unread)
+        yield from ((file.path, file.name) for file in files.images)
     else:
         yield path, path.name
 

@@ -35,8 +35,8 @@ def cache_folder() -> Path:
         HslError: the user has no home, and the variable is not set.
     """
     try:
-        if own := os.environ.get("HSL_CACHE"):
-            return Path(own)
+        if folder := os.environ.get("HSL_CACHE"):
+            return Path(folder)
         user = os.environ.get("XDG_CACHE_HOME")
         return (Path(user) if user else Path.home() / ".cache") / "hsl"
     except RuntimeError as error:
@@ -131,24 +131,24 @@ class Index:
             except (OutOfMemory, MemoryError):
                 return None
 
-        found = [self._known(row) for row in rows]
-        missing = [i for i, entry in enumerate(found) if entry is None]
+        entries = [self._known(row) for row in rows]
+        missing = [i for i, entry in enumerate(entries) if entry is None]
         if missing:
             several = [rows[i] for i in missing]
             with ThreadPoolExecutor(min(os.cpu_count() or 1, 16)) as threads:
-                made = list(threads.map(make, several))
-            for i, entry in zip(missing, made, strict=True):
-                # what was too large beside others may not be by itself
+                inspected = list(threads.map(make, several))
+            for i, entry in zip(missing, inspected, strict=True):
+                # an image that was too large beside others may fit into memory alone
                 if (entry := entry or make(rows[i])) is None:
                     raise OutOfMemory(f"{rows[i].path}: {NO_MEMORY}")
-                found[i] = entry
+                entries[i] = entry
                 if rows[i].stamp and entry.digest:  # a file that cannot be read may be mended
                     self._new[rows[i].path] = [rows[i].stamp, *entry]
-        return [entry for entry in found if entry is not None]
+        return [entry for entry in entries if entry is not None]
 
     def _known(self, row: Row) -> Inspection | None:
-        kept = self._kept.get(row.path)
-        return Inspection(*kept[1:]) if kept and row.stamp and kept[0] == row.stamp else None
+        values = self._kept.get(row.path)
+        return Inspection(*values[1:]) if values and row.stamp and values[0] == row.stamp else None
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time alone."""
@@ -161,8 +161,8 @@ class Index:
 
     def _load(self) -> dict[str, list[Any]]:
         """What is whole of the file."""
-        kept = None if self.path is None else read_notes(self.path)
-        entries = kept.items() if isinstance(kept, dict) else ()
+        notes = None if self.path is None else read_notes(self.path)
+        entries = notes.items() if isinstance(notes, dict) else ()
         return {path: values for path, values in entries if _is_whole(values)}
 
 

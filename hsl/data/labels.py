@@ -85,31 +85,31 @@ def _moved(
     _, deepest = max((image.count("/"), path) for image, path in zip(images, paths, strict=True))
     ends = [PurePosixPath(row).parts for row in rows]
     ends = [end for end in ends if len(end) > 1 and end[-2:] == deepest[-2:]]
-    for kept in range(len(deepest), 1, -1):
-        above, rest = deepest[:-kept], deepest[-kept:]
+    for n in range(len(deepest), 1, -1):
+        above, rest = deepest[:-n], deepest[-n:]
         if any(path[: len(above)] != above for path in paths):
-            return  # nor with more taken off
-        found: dict[tuple[str, ...], list[str]] = {}
+            return  # not all paths begin so, nor with any longer folder
+        fits: dict[tuple[str, ...], list[str]] = {}
         for end in ends:
-            if end[-kept:] == rest:
-                before = end[:-kept]
+            if end[-n:] == rest:
+                before = end[:-n]
                 keys = [str(PurePosixPath(*before, *path[len(above) :])) for path in paths]
                 if all(key in by for key in keys):
-                    found[before] = keys
-        if found:
-            # of several that fit, a key with rows of all of them says that it is not clear which
-            keys = next(iter(found.values()))
-            several = zip(*found.values(), strict=True)
+                    fits[before] = keys
+        if fits:
+            # where several folders fit, a key gets the rows of all, so that `of` sees several
+            keys = next(iter(fits.values()))
+            several = zip(*fits.values(), strict=True)
             yield keys, {of[0]: [name for key in of for name in by[key]] for of in several}
             return
 
 
 def _by(keys: Sequence[str], names: Sequence[str]) -> dict[str, list[str]]:
     """Names by their keys."""
-    found: dict[str, list[str]] = {}
+    by_key: dict[str, list[str]] = {}
     for key, name in zip(keys, names, strict=True):
-        found.setdefault(key, []).append(name)
-    return found
+        by_key.setdefault(key, []).append(name)
+    return by_key
 
 
 def _tidy(name: str, bare: bool = False) -> str:

@@ -12,7 +12,7 @@ from hsl.data.decoding import decode
 from hsl.data.index import Index, Row, inspect, readable
 from hsl.data.items import SPLITS, DataModule, ImageSet, Item, Split, check_split
 from hsl.data.selection import Selection, Source, report, select
-from hsl.data.stream import Stream, kept
+from hsl.data.stream import Stream, select_once
 from hsl.data.transforms import Fit, Resampling, Transform
 from hsl.errors import HslError
 from hsl.options.checks import count_or_none, require
@@ -154,14 +154,14 @@ class SourceDataModule(DataModule):
             if isinstance(source, Stream):
                 options: list[Any] = [self.counts, self.where, self.align, self.strict]
                 options += ["may lack"] if self.may_lack else []
-                found, source = kept(source, options, self._select)
+                selection, source = select_once(source, options, self._select)
             else:
-                found = self._select(source)
-            report(found)
-            self._found, self.names = found, source.names
+                selection = self._select(source)
+            report(selection)
+            self._found, self.names = selection, source.names
             self._sets = {
                 split: Images(rows, source, self.transform, self.align)
-                for split, rows in found.rows.items()
+                for split, rows in selection.rows.items()
             }
         return self._sets
 

@@ -22,8 +22,8 @@ def write_notes(path: Path, notes: Any) -> None:
 def read_notes(path: Path) -> Any:
     """JSON values that `write_notes` wrote; None: no such file, or another, or a damaged one."""
     try:
-        said = json.loads(read_text(path))
-        return said["notes"] if said["sha256"] == _sum(_plain(said["notes"])) else None
+        content = json.loads(read_text(path))
+        return content["notes"] if content["sha256"] == _sum(_plain(content["notes"])) else None
     except (OSError, ValueError, TypeError, LookupError, RecursionError):
         return None
 

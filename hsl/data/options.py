@@ -29,12 +29,14 @@ def data_module(configs: list[str], options: list[str]) -> DataModule:
         if not isinstance(document.get("data"), dict):
             raise HslError(f"{path}: has no part data")
         documents.append({"data": document["data"]})
-    kept = superseded([*documents, *(said for _, said in stated(options))])[: len(documents)]
+    option_values = [value for _, value in stated(options)]
+    effective = superseded([*documents, *option_values])[: len(documents)]
     parser = Parser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
-    given = [part for document in kept for part in ("--data", yaml.safe_dump(document["data"]))]
+    texts = [yaml.safe_dump(document["data"]) for document in effective]
+    arguments = [argument for text in texts for argument in ("--data", text)]
     try:
-        data = parser.instantiate(parser.parse_args([*given, *options])).data
+        data = parser.instantiate(parser.parse_args([*arguments, *options])).data
     except Exception as error:
         if (line := reason(error)) is None:
             raise
@@ -49,18 +51,18 @@ def of_folder(arguments: list[str]) -> list[str]:
     if not arguments or arguments[0].startswith("-"):
         return arguments
     source, *others = arguments
-    given = ["--data=hsl.data.folder.ImagesDataModule", f"--data.init_args.source={source}"]
-    return [*given, *(f"--data.init_args.{split}=null" for split in SPLITS), *others]
+    options = ["--data=hsl.data.folder.ImagesDataModule", f"--data.init_args.source={source}"]
+    return [*options, *(f"--data.init_args.{split}=null" for split in SPLITS), *others]
 
 
 def paths_of(data: DataModule) -> list[Path]:
     """Files and folders that a data module's options name: what it reads."""
-    values, found = list(vars(data).values()), []
+    values, paths = list(vars(data).values()), []
     for value in values:  # which grows
         if isinstance(value, dict):
             values += value.values()
         elif isinstance(value, list | tuple):
             values += value
         elif isinstance(value, str | Path) and os.path.exists(path := expanded(value)):
-            found.append(path)
-    return found
+            paths.append(path)
+    return paths

@@ -52,8 +52,8 @@ class Origin:
             return bytes(image["bytes"])
         path = str(image["path"])
         if "://" in path or "::" in path:
-            own = f"hf://datasets/{self.name}"
-            if self.folder is None and path.rpartition("::")[2].startswith((f"{own}@", f"{own}/")):
+            hub = f"hf://datasets/{self.name}"
+            if self.folder is None and path.rpartition("::")[2].startswith((f"{hub}@", f"{hub}/")):
                 with fsspec.open(path, "rb") as file:
                     return bytes(file.read())
             raise self._outside(path, row)

@@ -32,14 +32,14 @@ def without_texts(content: bytes) -> bytes:
     the pixels, and how they are turned, stay."""
     if header(content) is None:
         return content
-    kept, at = [_SIGNATURE], len(_SIGNATURE)
+    pieces, at = [_SIGNATURE], len(_SIGNATURE)
     for kind, data, end in _chunks(content):
         if kind in _TEXTS:
-            kept.append(_turning(kind, data))
+            pieces.append(_turning(kind, data))
         elif kind != b"iCCP":
-            kept.append(content[at:end])
+            pieces.append(content[at:end])
         at = end
-    return b"".join([*kept, content[at:]])
+    return b"".join([*pieces, content[at:]])
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes, int]]:

@@ -123,20 +123,20 @@ def _saved(folder: Path) -> dict[str, Path]:
     """Where ``save_to_disk`` kept a data set: alone, under no name, or a split in each folder."""
     if any((folder / name).is_file() for name in ("dataset_dict.json", "state.json")):
         return {"": folder}
-    parts = {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))}
-    return parts if parts and all(name.lower() in SPLIT_NAMES for name in parts) else {}
+    splits = {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))}
+    return splits if splits and all(name.lower() in SPLIT_NAMES for name in splits) else {}
 
 
 def _is_deep(folder: Path) -> bool:
     """Whether there are tables in a folder of folders, and no images."""
-    found = False
+    has_tables = False
     for _, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         ends = {os.path.splitext(name)[1].lower() for name in names if not name.startswith(".")}
         if ends & suffixes():
             return False
-        found = found or not ends.isdisjoint(_TABLES)
-    return found
+        has_tables = has_tables or not ends.isdisjoint(_TABLES)
+    return has_tables
 
 
 def _tables(folder: Path) -> Iterator[Path]:
@@ -161,9 +161,9 @@ def _require_all(tables: Sequence[Path]) -> None:
     """Refuse a data set of numbered files of which some are not there."""
     there: dict[tuple[Path, str, str], set[int]] = {}
     for path in tables:
-        if found := _PART.match(path.name):
-            key = (path.parent, found["before"], found["count"])
-            there.setdefault(key, set()).add(int(found["number"]))
+        if match := _PART.match(path.name):
+            key = (path.parent, match["before"], match["count"])
+            there.setdefault(key, set()).add(int(match["number"]))
     for (folder, before, count), numbers in there.items():
         if missing := sorted(set(range(int(count))) - numbers):
             raise HslError(f"{folder}: {before}-{missing[0]:05d}-of-{count} is not there; fetch "

@@ -89,65 +89,113 @@ def select(
     """
     if strict and source.unread:
         raise HslError(f"{source.unread[0]}; convert or remove it, or set strict=false")
-    found = Selection({s: [] for s in SPLITS}, {s: [] for s in SPLITS}, [], [])
-    columns = {s: _columns(source.names, where.get(s, {})) for s in SPLITS}
-    first: dict[str, tuple[str, Split]] = {}
-
-    def wants(split: Split, row: Row) -> bool:
-        return all(row.labels[column] == value for column, value in columns[split])
-
-    def full(split: Split) -> bool:
-        wanted = counts[split]
-        return wanted is not None and len(found.rows[split]) >= wanted
-
+    splits = _Splits(source.names, counts, where)
     parts = source.parts()
-    given = {part.split for part in parts} - {None}
+    stated = {part.split for part in parts} - {None}
     seen = 0
     try:
         for part in parts:
             hashed = part.split is None or part.split == "train"
-            fed = [s for s in SPLITS if s == part.split or (hashed and s not in given)]
-            rows = (r for r in progress(part.rows) if any(wants(s, r) for s in fed))
-            while not all(map(full, fed)) and (several := list(islice(rows, _AT_ONCE))):
+            fed = [s for s in SPLITS if s == part.split or (hashed and s not in stated)]
+            rows = (r for r in progress(part.rows) if any(splits.want(s, r) for s in fed))
+            while not all(map(splits.full, fed)) and (several := list(islice(rows, _AT_ONCE))):
                 for row, entry in zip(several, index.entries(several, source.read), strict=True):
                     seen += 1
-                    if entry.error is not None:
-                        if strict:
-                            raise HslError(f"{entry.error}; mend or remove it, or set strict=false")
-                        found.skipped.append(entry.error)
-                        continue
-                    by_hash = split_of(entry.digest)
-                    split = by_hash if by_hash in fed else (part.split or by_hash)
-                    if full(split) or not wants(split, row):
-                        continue
-                    found.rows[split].append(row)
-                    found.entries[split].append(entry)
-                    path, other = first.setdefault(entry.digest, (row.path, split))
-                    if path != row.path:
-                        found.duplicates.append((row.path, path, split != other))
+                    if entry.error is None:
+                        splits.take(row, entry, part.split, fed)
+                    elif strict:
+                        raise HslError(f"{entry.error}; mend or remove it, or set strict=false")
+                    else:
+                        splits.selection.skipped.append(entry.error)
     finally:
         index.save()
+    selection = splits.selection._replace(seen=seen, unread=source.unread)
+    _require_images(selection, counts, where, may_lack)
+    return selection
+
+
+class _Splits:
+    """The splits while they are filled.
+
+    Args:
+        names: of the labels.
+        counts: images of each split at most; None: all.
+        where: labels that the images of each split must have.
+
+    Raises:
+        HslError: no such label, or a value other than 0 and 1.
+    """
+
+    def __init__(
+        self,
+        names: Sequence[str],
+        counts: Mapping[Split, int | None],
+        where: Mapping[Split, Mapping[str, int]],
+    ) -> None:
+        self.counts = counts
+        self.columns = {s: _columns(names, where.get(s, {})) for s in SPLITS}
+        self.selection = Selection({s: [] for s in SPLITS}, {s: [] for s in SPLITS}, [], [])
+        #: Path and split of the first image of each content.
+        self.first: dict[str, tuple[str, Split]] = {}
+
+    def want(self, split: Split, row: Row) -> bool:
+        """Whether an image has the labels that a split asks for."""
+        return all(row.labels[column] == value for column, value in self.columns[split])
+
+    def full(self, split: Split) -> bool:
+        """Whether a split has as many images as it may have."""
+        most = self.counts[split]
+        return most is not None and len(self.selection.rows[split]) >= most
+
+    def take(self, row: Row, entry: Inspection, stated: Split | None, fed: Sequence[Split]) -> None:
+        """Put an image into its split, unless that is full or wants others.
+
+        Args:
+            row: the image.
+            entry: what a look at it found.
+            stated: its split, as its source says.
+            fed: the splits that images of this part of the source may go to.
+        """
+        by_hash = split_of(entry.digest)
+        split = by_hash if by_hash in fed else (stated or by_hash)
+        if self.full(split) or not self.want(split, row):
+            return
+        self.selection.rows[split].append(row)
+        self.selection.entries[split].append(entry)
+        path, other = self.first.setdefault(entry.digest, (row.path, split))
+        if path != row.path:
+            self.selection.duplicates.append((row.path, path, split != other))
+
+
+def _require_images(
+    selection: Selection,
+    counts: Mapping[Split, int | None],
+    where: Mapping[Split, Mapping[str, int]],
+    may_lack: bool,
+) -> None:
+    """Refuse a split without images that is to have some; with ``may_lack``, only if all are."""
+    rows, skipped, seen = selection.rows, selection.skipped, selection.seen
     for split in SPLITS:
-        lacks = not found.rows[split] and counts[split] != 0
-        if lacks and not (may_lack and any(found.rows.values())):
+        lacks = not rows[split] and counts[split] != 0
+        if lacks and not (may_lack and any(rows.values())):
             asked = f" with {dict(where[split])}" if where.get(split) else ""
-            bad = f", {len(found.skipped)} of them broken" if found.skipped else ""
-            bad += f" ({found.skipped[0]})" if len(found.skipped) == seen > 0 else ""
+            bad = f", {len(skipped)} of them broken" if skipped else ""
+            bad += f" ({skipped[0]})" if len(skipped) == seen > 0 else ""
             raise HslError(
                 f"{seen} images{bad}, but none for {split}{asked}: "
                 f"add images, ask for others, or set {split} to 0"
             )
-    return found._replace(seen=seen, unread=source.unread)
 
 
-def report(found: Selection) -> None:
+def report(selection: Selection) -> None:
     """Warn, on the first rank, of what is not read, of what was skipped and of duplicates, and list
     them."""
-    warn_of_unread(found.unread)
-    if found.skipped:
-        warn(f"{len(found.skipped)} of {found.seen} images are broken and left out", found.skipped)
+    warn_of_unread(selection.unread)
+    if selection.skipped:
+        broken, seen = len(selection.skipped), selection.seen
+        warn(f"{broken} of {seen} images are broken and left out", selection.skipped)
     for across, where in ((True, "in different splits"), (False, "in the same split")):
-        pairs = [f"{one} = {other}" for one, other, is_across in found.duplicates
+        pairs = [f"{one} = {other}" for one, other, is_across in selection.duplicates
                  if is_across == across]  # fmt: skip
         if pairs:
             warn(f"{len(pairs)} images occur more than once, {where}", pairs)

@@ -43,7 +43,7 @@ class Kept(Source):
         return content
 
 
-def kept(
+def select_once(
     stream: Stream, options: Any, select: Callable[[Source], Selection]
 ) -> tuple[Selection, Source]:
     """Select from a stream, or take what an earlier run with the same ``options`` (JSON values)
@@ -56,21 +56,21 @@ def kept(
         HslError: as ``select``, or the cache folder cannot be written.
     """
     folder = cache_folder() / "streams" / key_of(_VERSION, list(stream.identity), options)
-    if (found := _read(folder, stream)) is not None:
-        return found
+    if (selected := _read(folder, stream)) is not None:
+        return selected
     require_writable_folder(folder)
     sweep(folder.parent)
     temporary = folder.with_name(temporary_name())
     damaged = folder.with_name(temporary_name())
     try:
         _write(temporary, stream, select(stream))
-        if (found := _read(folder, stream)) is None:  # else another process was faster
+        if (selected := _read(folder, stream)) is None:  # else another process has kept it
             if folder.exists():
                 os.replace(folder, damaged)
             os.replace(temporary, folder)
-            found = _read(folder, stream)
+            selected = _read(folder, stream)
     except OSError as error:
-        if (found := _read(folder, stream)) is None:  # another was faster otherwise
+        if (selected := _read(folder, stream)) is None:  # else another process has kept it just now
             raise HslError(
                 f"{folder}: what was fetched cannot be kept ({error.strerror or error}); set "
                 "HSL_CACHE to another folder"
@@ -78,21 +78,21 @@ def kept(
     finally:
         for left in (temporary, damaged):
             shutil.rmtree(left, ignore_errors=True)
-    if found is None:
+    if selected is None:
         raise HslError(f"{folder}: what was fetched is not there any more; try again")
-    return found
+    return selected
 
 
-def _write(folder: Path, stream: Stream, found: Selection) -> None:
+def _write(folder: Path, stream: Stream, selection: Selection) -> None:
     folder.mkdir(parents=True)
     rows: dict[Split, list[Any]] = {}
-    for split, several in found.rows.items():
+    for split, several in selection.rows.items():
         rows[split] = []
-        for row, entry in zip(several, found.entries[split], strict=True):
+        for row, entry in zip(several, selection.entries[split], strict=True):
             name = f"{row.number}.image"
             (folder / name).write_bytes(row.key)
             rows[split].append([row.number, row.path, row.labels, name, entry])
-    about = {"skipped": found.skipped, "duplicates": found.duplicates, "seen": found.seen}
+    about = {name: getattr(selection, name) for name in ("skipped", "duplicates", "seen")}
     write_notes(folder / _NOTES, {"rows": rows, **about})
 
 
@@ -102,13 +102,13 @@ def _read(folder: Path, stream: Stream) -> tuple[Selection, Source] | None:
     if about is None:
         return None
     duplicates = [(one, other, across) for one, other, across in about["duplicates"]]
-    found = Selection({}, {}, about["skipped"], duplicates, about["seen"])
+    selection = Selection({}, {}, about["skipped"], duplicates, about["seen"])
     for split in SPLITS:
-        found.entries[split] = [Inspection(*entry) for *_, entry in about["rows"][split]]
-        found.rows[split] = [
+        selection.entries[split] = [Inspection(*entry) for *_, entry in about["rows"][split]]
+        selection.rows[split] = [
             Row(number, path, tuple(labels), (folder / name, entry[0]), None)
             for number, path, labels, name, entry in about["rows"][split]
         ]
-    if not all(row.key[0].is_file() for rows in found.rows.values() for row in rows):
+    if not all(row.key[0].is_file() for rows in selection.rows.values() for row in rows):
         return None
-    return found, Kept(stream.identity, stream.names)
+    return selection, Kept(stream.identity, stream.names)

@@ -66,13 +66,13 @@ def sources_and_targets(
         HslError: an attribute that is not known, or as many texts as there are not attributes.
     """
     columns = []
-    for what, which, given in (("source", 0, source), ("target", 1, target)):
-        if given is None:
+    for option, which, chosen in (("source", 0, source), ("target", 1, target)):
+        if chosen is None:
             column = [source_and_target(name)[which] for name in attributes]
         else:
-            column = [given] if isinstance(given, str) else list(given)
+            column = [chosen] if isinstance(chosen, str) else list(chosen)
         if len(column) != len(attributes):
-            raise HslError(f"{what}: {len(column)} texts for {len(attributes)} attributes")
+            raise HslError(f"{option}: {len(column)} texts for {len(attributes)} attributes")
         columns.append(column)
     return dict(zip(attributes, zip(*columns, strict=True), strict=True))
 

@@ -120,12 +120,12 @@ def caption(labels: Tensor, rng: torch.Generator, at_most: int = len(HOW_MANY) -
     ``at_most`` so many attributes."""
     odds = torch.tensor(HOW_MANY[: at_most + 1])
     counts = torch.multinomial(odds, len(labels), True, generator=rng).tolist()
-    texts, said = [], torch.zeros(len(labels), len(ATTRIBUTES))
+    texts, mentioned = [], torch.zeros(len(labels), len(ATTRIBUTES))
     for i, (row, count) in enumerate(zip(labels, counts, strict=True)):
         chosen = torch.randperm(len(ATTRIBUTES), generator=rng)[:count].tolist()
-        said[i, chosen] = 1
+        mentioned[i, chosen] = 1
         texts.append(_sentence({ATTRIBUTES[c]: bool(row[c]) for c in chosen}, rng))
-    return Captions(texts, said * labels, said * (1 - labels))
+    return Captions(texts, mentioned * labels, mentioned * (1 - labels))
 
 
 def words(texts: list[str]) -> set[str]:

@@ -155,8 +155,8 @@ class ToyFacesDataModule(DataModule):
     def follow(self, options: Mapping[str, Any]) -> None:
         """Take these where nothing else was asked for."""
         asked = {name: value for name, value in self._asked.items() if value is not None}
-        taken = {**_USUAL, **options, **asked}
-        counts, where = {split: taken[split] for split in SPLITS}, dict(taken["where"])
+        values = {**_USUAL, **options, **asked}
+        counts, where = {split: values[split] for split in SPLITS}, dict(values["where"])
         if (counts, where) != (self.counts, self.where):
             self.counts, self.where = counts, where
             self.forget()
@@ -214,15 +214,15 @@ def _first(n: int, seed: int, unseen: bool, where: dict[str, int]) -> Tensor:
         return torch.arange(n)
     _check_labels(where)
     columns = [COLUMN[name] for name in where]
-    wanted = torch.tensor([float(value) for value in where.values()])
-    found: list[Tensor] = []
+    values = torch.tensor([float(value) for value in where.values()])
+    matches: list[Tensor] = []
     for start in range(0, max(_SEARCHED, 100 * n), _SEARCHED_AT_ONCE):
         indices = torch.arange(start, start + _SEARCHED_AT_ONCE)
         have = labels(sample(indices, seed, unseen))[:, columns]
-        found.append(indices[(have == wanted).all(1)])
-        if sum(map(len, found)) >= n:
-            return torch.cat(found)[:n]
-    there = sum(map(len, found))
+        matches.append(indices[(have == values).all(1)])
+        if sum(map(len, matches)) >= n:
+            return torch.cat(matches)[:n]
+    there = sum(map(len, matches))
     raise HslError(f"where={where}: ToyFaces has {there} such faces, not {n}; ask for fewer labels")
 
 
