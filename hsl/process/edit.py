@@ -32,10 +32,10 @@ class Edit:
             injection: DiffStyle, InjectFusion): h turns towards the direction's tensor by the
             share s of the angle between them and keeps its length (`slerp`), into P_t alone; its
             authors' gamma is 1 - s, and gamma = 1 changes nothing. Asyrp's released code does
-            this with any explicit delta h, which it so never adds: the directions that it learns
-            as tensors stay as they are, and its mean delta h has no effect; `asymmetric` is what
-            the paper says of them. A direction in x moves x_t itself, and so both; a `Boundary`
-            does, and acts at its mixing step alone.
+            this with every explicit delta h instead of adding it: so the directions that it
+            learns as tensors do not change, and its mean delta h has no effect; the paper's way
+            is `asymmetric`. A direction in x moves x_t itself, and so both; so does a `Boundary`,
+            at its mixing step alone.
         h_factor: of the unedited h, to which ``asymmetric`` and ``symmetric`` add.
         mask: boolean ``[s, s]``, where h is edited; None: everywhere. Of ``slerp`` the angle and
             lengths are then those within it.
@@ -134,11 +134,13 @@ class Edit:
         return inside
 
     def change(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
-        """Strength times the direction, ``[B, ...]``."""
+        """Strength times the direction, s delta, ``[B, ...]``."""
         return self._factor(x) * self.direction(b, x, t)
 
     def h(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
-        """The edited h ``[B, K, s, s]`` of a direction in h."""
+        """The edited h ``[B, K, s, s]`` of a direction in h, with strength s: ``asymmetric`` and
+        ``symmetric``: h_factor h + s delta; ``replaced``: (1 - s) h + s delta; ``slerp``: `slerp`
+        with the share s. Outside the mask it is h."""
         if self.injection == "slerp":
             inside = 1.0 if self.mask is None else self.mask.to(b.h)
             aim = self.direction(b, x, t) * inside
