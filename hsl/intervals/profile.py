@@ -71,31 +71,31 @@ def measure(
     of_p: dict[int, list[Tensor]] = {}
     of_x: dict[int, list[Tensor]] = {}
     with torch.no_grad():
-        for some in track(pieces, "perceptual curves", len(pieces)):
-            some = some.to(backbone.device)
-            x = backbone.x_0(some)
+        for piece in track(pieces, "perceptual curves", len(pieces)):
+            piece = piece.to(backbone.device)
+            x = backbone.x_0(piece)
             for step in invert(backbone, x, grid):
                 x, key = step.x_next, step.t_next if as_released else step.t
-                of_p.setdefault(key, []).append(distance(backbone.image(step.p), some).cpu())
-                of_x.setdefault(step.t_next, []).append(distance(backbone.image(x), some).cpu())
+                of_p.setdefault(key, []).append(distance(backbone.image(step.p), piece).cpu())
+                of_x.setdefault(step.t_next, []).append(distance(backbone.image(x), piece).cpu())
             if not as_released:
                 t = grid[-1]
                 eps = backbone.decode(backbone.encode(x, t))
                 p = predicted_x_0(x, eps, backbone.schedule.alpha_bar(t))
-                of_p.setdefault(t, []).append(distance(backbone.image(p), some).cpu())
-    means_p, means_x = (_means(found, len(images)) for found in (of_p, of_x))
+                of_p.setdefault(t, []).append(distance(backbone.image(p), piece).cpu())
+    means_p, means_x = (_means(distances, len(images)) for distances in (of_p, of_x))
     return Profile(Curves(means_p.mean(), means_x.mean()), Curves(means_p.std(), means_x.std()))
 
 
 def _means(mine: dict[int, list[Tensor]], n: int) -> CurveMeans:
     """Means over the ``n`` images of all ranks, in the images' order: the same on any number."""
-    parts = everyones({t: torch.cat(found) for t, found in mine.items()})
+    by_rank = everyones({t: torch.cat(batches) for t, batches in mine.items()})
     means = CurveMeans()
-    for t in parts[0]:
-        distances = torch.empty(n, dtype=parts[0][t].dtype)
-        for rank, part in enumerate(parts):
+    for t in by_rank[0]:
+        distances = torch.empty(n, dtype=by_rank[0][t].dtype)
+        for rank, part in enumerate(by_rank):
             if part:  # a rank has none where there are more ranks than images
-                distances[rank :: len(parts)] = part[t]
+                distances[rank :: len(by_rank)] = part[t]
         means.add(t, distances)
     return means
 
@@ -113,14 +113,15 @@ def measures(curves: Curves, t_edit: int, t_boost: int) -> Measures:
 
 def summary(curves: Curves, t_edit: int, t_boost: int) -> list[dict[str, Any]]:
     """t_edit, t_boost and the paper's quantities, one row each."""
-    found, last = measures(curves, t_edit, t_boost), max(curves.p)
+    strength, flexibility, at_boost, deficiency = measures(curves, t_edit, t_boost)
+    last = max(curves.p)
     return [
         {"quantity": "t_edit", "value": t_edit},
         {"quantity": "t_boost", "value": t_boost},
-        {"quantity": f"editing strength of [{last}, {t_edit}]", "value": found.strength},
-        {"quantity": f"editing flexibility of [{t_edit}, 0]", "value": found.flexibility},
-        {"quantity": f"editing flexibility of [{t_boost}, 0]", "value": found.flexibility_boost},
-        {"quantity": f"quality deficiency at {t_boost}", "value": found.deficiency},
+        {"quantity": f"editing strength of [{last}, {t_edit}]", "value": strength},
+        {"quantity": f"editing flexibility of [{t_edit}, 0]", "value": flexibility},
+        {"quantity": f"editing flexibility of [{t_boost}, 0]", "value": at_boost},
+        {"quantity": f"quality deficiency at {t_boost}", "value": deficiency},
     ]
 
 
@@ -153,8 +154,8 @@ def read_tables(prefix: str | Path) -> Profile:
     """
     paths = table_paths(prefix)
     p, x, p_std, x_std = (read_tsv(path) for path in paths)
-    for wanted, found, path in ((x, p, paths[0]), (p, p_std, paths[2]), (x, x_std, paths[3])):
-        if lacking := sorted(wanted.keys() - found.keys()):
+    for other, curve, path in ((x, p, paths[0]), (p, p_std, paths[2]), (x, x_std, paths[3])):
+        if lacking := sorted(other.keys() - curve.keys()):
             raise HslError(f"{path}: no row for t = {lacking[0]}, which the other tables have")
     return Profile(Curves(p, x), Curves(p_std, x_std))
 

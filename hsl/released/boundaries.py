@@ -52,10 +52,10 @@ def boundary_from_official(
         norm = float(coef.norm())
         normals[space] = (coef / norm).float().view(1, *shapes[space])
         biases[space] = intercept / norm
-    made = Boundary(normals.get("x"), normals.get("h"), [t], t, absolute)
+    boundary = Boundary(normals.get("x"), normals.get("h"), [t], t, absolute)
     for space, bias in biases.items():
-        made.biases[space].data.fill_(bias)
-    made.about = provenance(backbone) | {
+        boundary.biases[space].data.fill_(bias)
+    boundary.about = provenance(backbone) | {
         "method": "boundarydiffusion",
         "released": {space: path.name for space, path in files.items()},
         "unit": "distance",
@@ -64,5 +64,5 @@ def boundary_from_official(
         "t_start": t,
         "t_0": t,
     }
-    made.requires_grad_(False)
-    return made
+    boundary.requires_grad_(False)
+    return boundary

@@ -23,8 +23,8 @@ def read(path: Path, make: Make[D], function: str = "0") -> D:
     Its keys tell the family. Neither its interval nor whether it was trained without the timestep
     stands in the file; its name says in how many steps it was trained (``ngen``), and what for.
     """
-    held = checkpoints.read(path)
-    state = held.get(function) if isinstance(held, dict) else None
+    content = checkpoints.read(path)
+    state = content.get(function) if isinstance(content, dict) else None
     families = {"conv1.weight": "ddpm", "in_layers.0.weight": "adm"}
     family = None
     if isinstance(state, dict):
@@ -34,8 +34,8 @@ def read(path: Path, make: Make[D], function: str = "0") -> D:
             f"{path}: neither a direction saved by hsl nor an implicit function of Asyrp"
         )
     about: dict[str, Any] = {"method": "asyrp", "released": path.name, "tap": "after"}
-    if named := _NAME.fullmatch(path.name):
-        about |= {"name": named["name"], "steps": int(named["steps"])}
+    if match := _NAME.fullmatch(path.name):
+        about |= {"name": match["name"], "steps": int(match["steps"])}
     try:
         first = state["conv1.weight" if family == "ddpm" else "in_layers.2.weight"]
         temb = state["temb_proj.weight" if family == "ddpm" else "emb_layers.1.weight"]
