@@ -52,10 +52,10 @@ def read(path: str | Path, mapped: bool = False) -> Any:
             _compare(path)
         return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped and is_zip)
     except pickle.UnpicklingError as error:
-        found = re.search(r"GLOBAL (\S+)", str(error))
-        if found:
+        match = re.search(r"GLOBAL (\S+)", str(error))
+        if match:
             raise HslError(
-                f"{path}: holds more than tensors ({found[1]}), and reading that could run code; "
+                f"{path}: holds more than tensors ({match[1]}), and reading that could run code; "
                 "save its state_dict alone and give that file"
             ) from error
         raise HslError(f"{path}: damaged or truncated ({_line(error)}); {_DOWNLOAD}") from error
@@ -71,15 +71,15 @@ def read(path: str | Path, mapped: bool = False) -> Any:
         raise HslError(f"{path}: damaged or truncated ({_line(error)}); {_DOWNLOAD}") from error
 
 
-def state_dicts(held: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+def state_dicts(content: Any, where: str = "") -> Iterator[tuple[str, Mapping[str, Tensor]]]:
     """Every flat dict of tensors in what `read` returned, with its place, e.g. ``4`` or
     ``state_dict`` (empty: the file itself)."""
-    if isinstance(held, Mapping):
-        if any(isinstance(value, Tensor) for value in held.values()):
-            yield where, {str(key): value for key, value in held.items()}
-        items = list(held.items())
-    elif isinstance(held, list | tuple):
-        items = list(enumerate(held))
+    if isinstance(content, Mapping):
+        if any(isinstance(value, Tensor) for value in content.values()):
+            yield where, {str(key): value for key, value in content.items()}
+        items = list(content.items())
+    elif isinstance(content, list | tuple):
+        items = list(enumerate(content))
     else:
         return
     for key, value in items:
@@ -121,8 +121,8 @@ def write(
 
 def _header(shapes: Mapping[str, tuple[int, ...]], total: int) -> bytes:
     """What begins a safetensors file of float32 tensors with a checksum."""
-    said = json.dumps({SUM: total})
-    header: dict[str, Any] = {"__metadata__": {"format": "pt", "hsl": said}}
+    about = json.dumps({SUM: total})
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", "hsl": about}}
     end = 0
     for name, shape in shapes.items():
         begin, end = end, end + 4 * math.prod(shape)
@@ -139,17 +139,17 @@ def _compare(path: Path) -> None:
         zipfile.BadZipFile, ...: it is damaged.
     """
     with zipfile.ZipFile(path) as archive:
-        parts = archive.infolist()
-        if any(part.filename.endswith("/constants.pkl") for part in parts):
+        entries = archive.infolist()
+        if any(entry.filename.endswith("/constants.pkl") for entry in entries):
             raise HslError(f"{path}: a TorchScript program; give a file of tensors")
-        if not any(part.filename.endswith("/data.pkl") for part in parts):
+        if not any(entry.filename.endswith("/data.pkl") for entry in entries):
             raise HslError(f"{path}: a zip archive, but no checkpoint; give a checkpoint")
-        if any(part.compress_type != zipfile.ZIP_STORED for part in parts):
+        if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
             raise HslError(f"{path}: compressed, which torch.save never does; save it anew")
-        if all(part.CRC == 0 for part in parts):  # torch was told to leave checksums out
+        if all(entry.CRC == 0 for entry in entries):  # torch was told to leave checksums out
             return
-        for part in parts:
-            with archive.open(part) as file:
+        for entry in entries:
+            with archive.open(entry) as file:
                 while file.read(1 << 20):  # compares the checksum at the end
                     pass
 
@@ -157,9 +157,9 @@ def _compare(path: Path) -> None:
 def _safetensors(path: Path) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
-            said = (file.metadata() or {}).get("hsl")
+            about = (file.metadata() or {}).get("hsl")
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        if said is not None and not sound(parse_header(said), tensors):
+        if about is not None and not sound(parse_header(about), tensors):
             raise ValueError("its values are not those that were written")
         return tensors
     except (SafetensorError, OSError, ValueError) as error:

@@ -1,5 +1,5 @@
-"""Names of what is being written, which say who writes it, so that what a killed process left can
-be told from what another is writing now."""
+"""Temporary names of files that are being written. They say which process writes, so that what a
+killed process left behind can be told from what another process is writing now."""
 
 import hashlib
 import os
@@ -35,12 +35,12 @@ def is_temporary(name: str) -> bool:
 
 
 def is_abandoned(path: Path, seconds: float = ABANDONED) -> bool:
-    """Whether what is being written, by its name, no longer is: its process, if it was one of this
-    machine, has ended; else it has not changed for so many seconds."""
-    found = _NAMES.fullmatch(path.name)
-    if found is None:
+    """Whether a file or folder with a temporary name has no writer any more: the process in its
+    name has ended, if it was one of this machine; else it has not changed for so many seconds."""
+    match = _NAMES.fullmatch(path.name)
+    if match is None:
         return False
-    if found["machine"] == _machine() and not _lives(int(found["process"], 16)):
+    if match["machine"] == _machine() and not _lives(int(match["process"], 16)):
         return True
     try:
         return time.time() - path.stat().st_mtime > seconds

@@ -108,8 +108,8 @@ def _locked(handle: int) -> bool | None:
 
 
 def _held(folder: Path, handle: int) -> str:
-    said = os.pread(handle, 300, 0).decode("utf-8", "replace").strip() or "another process"
-    return f"{folder}: is being written by {said}; wait for its end, or give another --name"
+    holder = os.pread(handle, 300, 0).decode("utf-8", "replace").strip() or "another process"
+    return f"{folder}: is being written by {holder}; wait for its end, or give another --name"
 
 
 def _is(handle: int, path: Path) -> bool:

@@ -49,9 +49,9 @@ def require_outputs(
     for path in paths:
         require_writable(path)
     for path in there:
-        read = known.get(_identity(path))
-        if read is not None:
-            other = "" if path == read else f" ({read})"
+        source = known.get(_identity(path))
+        if source is not None:
+            other = "" if path == source else f" ({source})"
             raise HslError(f"{path}: is read by this job{other}, which never replaces what it "
                            "reads; write elsewhere")  # fmt: skip
     if overwrite:

@@ -35,13 +35,13 @@ def write_tensors(
     Raises:
         HslError: it cannot be written.
     """
-    held = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    said = json.loads(json.dumps(_finite(header)))
-    said.pop(SUM, None)  # of the file that the header was read from
-    said[SUM] = checksum(said, map(part, held, held.values()))
+    contents = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    stated = json.loads(json.dumps(_finite(header)))
+    stated.pop(SUM, None)  # of the file that the header was read from
+    stated[SUM] = checksum(stated, map(part, contents, contents.values()))
     with replacing(path) as temporary:
         # not save_file, which writes to a name of its own first: a kill would leave that behind
-        temporary.write_bytes(save(held, metadata={"hsl": json.dumps(said)}))
+        temporary.write_bytes(save(contents, metadata={"hsl": json.dumps(stated)}))
     return Path(path)
 
 
@@ -80,8 +80,8 @@ def sound(header: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> bool:
     """Whether a header and tensors are those that were written, as far as the header has a
     checksum."""
     if SUM in header:
-        said = {name: value for name, value in header.items() if name != SUM}
-        return bool(header[SUM] == checksum(said, map(part, tensors, tensors.values())))
+        stated = {name: value for name, value in header.items() if name != SUM}
+        return bool(header[SUM] == checksum(stated, map(part, tensors, tensors.values())))
     return "crc32" not in header or bool(header["crc32"] == _older(tensors))
 
 

@@ -122,8 +122,8 @@ def require_writable_folder(path: str | Path) -> Path:
 
 def advice(error: OSError) -> str:
     """What the system says is wrong with a file that is to be written, and what to do."""
-    said = error.strerror or str(error) or type(error).__name__
-    return _ADVICE.get(error.errno or 0, f"{said}; {_ELSEWHERE}")
+    reason = error.strerror or str(error) or type(error).__name__
+    return _ADVICE.get(error.errno or 0, f"{reason}; {_ELSEWHERE}")
 
 
 def _require_room(path: Path) -> Path:
@@ -202,8 +202,8 @@ def _unwritable(error: Exception, target: Path) -> str | None:
         return advice(error)
     text = str(error)
     if type(error).__name__ == "SafetensorError":
-        found = re.search(r"os error (\d+)", text)
-        return advice(OSError(int(found[1]), text)) if found else f"{text}; {_ELSEWHERE}"
+        match = re.search(r"os error (\d+)", text)
+        return advice(OSError(int(match[1]), text)) if match else f"{text}; {_ELSEWHERE}"
     if isinstance(error, RuntimeError) and re.search(r"StreamWriter|unexpected pos", text):
         before = error.__context__  # torch's writer fails once more while it closes the file
         if isinstance(before, OSError):

@@ -45,9 +45,9 @@ class Store:
             keeps them in memory for the life of this object.
 
     Attributes:
-        whole: make all records of a batch again where one is missing, though the others stay. A
-            run that was killed while it kept a batch needs this to come to the same bits, as the
-            last digits of a record depend on what it was computed with.
+        whole: compute all records of a batch again where one is missing, and keep those that are
+            there. The last digits of a record depend on the batch that it was computed in, so a
+            run that was killed while it wrote a batch needs this to come to the same bits.
     """
 
     whole = False
@@ -61,20 +61,20 @@ class Store:
     def has(self, key: str, shapes: Shapes | None = None) -> bool:
         """Whether there is a sound record of ``key``, of these shapes. A file is read once for
         this, to compare its values with their checksum."""
-        found = self._memory.get(key) if self.folder is None else self._look(key)
-        return found is not None and _alike(found, shapes)
+        record = self._memory.get(key) if self.folder is None else self._look(key)
+        return record is not None and _alike(record, shapes)
 
     def get(self, key: str, shapes: Shapes | None = None) -> Record | None:
         """The record of ``key``, or None. A damaged file, or one of other shapes, counts as none:
         it is made anew."""
         if self.folder is None:
-            found = self._memory.get(key)
+            record = self._memory.get(key)
         else:
             try:
-                _, found = read_tensors(self._path(key), WANTED, HEADER)
+                _, record = read_tensors(self._path(key), WANTED, HEADER)
             except HslError:
-                found = None
-        return found if found is not None and _alike(found, shapes) else None
+                record = None
+        return record if record is not None and _alike(record, shapes) else None
 
     def tensor(self, key: str, name: str) -> Tensor:
         """One tensor of a record. Of a file whose checksum has been compared the others are not
@@ -117,13 +117,13 @@ class Store:
         about: About | None = None,
         shapes: Shapes | None = None,
     ) -> list[Record]:
-        """Records of ``keys``; ``compute`` makes those at the given positions that are missing, or
-        not of these shapes, as one batch, each key once, in a precision that does not depend on
-        what is around it (`hsl.store.precision`)."""
-        found = {key: self.get(key, shapes) for key in keys}
-        missing = [key for key, record in found.items() if record is None]
-        found |= self._made(keys, missing, compute, about)
-        return [record for key in keys if (record := found[key]) is not None]
+        """Records of ``keys``. Those that are missing, or of other shapes, come from one call of
+        ``compute`` with their positions among the keys, each key once, in a precision that does
+        not depend on the caller's (`hsl.store.precision`)."""
+        records = {key: self.get(key, shapes) for key in keys}
+        missing = [key for key, record in records.items() if record is None]
+        records |= self._compute_missing(keys, missing, compute, about)
+        return [record for key in keys if (record := records[key]) is not None]
 
     def ensure(
         self,
@@ -134,17 +134,17 @@ class Store:
     ) -> None:
         """The same, but records that are there are not kept in memory."""
         missing = [key for key in dict.fromkeys(keys) if not self.has(key, shapes)]
-        self._made(keys, missing, compute, about)
+        self._compute_missing(keys, missing, compute, about)
 
-    def _made(
+    def _compute_missing(
         self, keys: list[str], missing: list[str], compute: Compute, about: About | None
     ) -> dict[str, Record]:
         if not missing:
             return {}
-        made = list(dict.fromkeys(keys)) if self.whole else missing
+        batch = list(dict.fromkeys(keys)) if self.whole else missing
         with stated():
-            records = compute([keys.index(key) for key in made])
-        pairs = zip(made, records, strict=True)
+            records = compute([keys.index(key) for key in batch])
+        pairs = zip(batch, records, strict=True)
         return {key: self.put(key, record, about) for key, record in pairs if key in missing}
 
     def _look(self, key: str) -> Record | None:

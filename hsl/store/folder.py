@@ -42,8 +42,8 @@ def records(folder: Path) -> list[StoredFile]:
     Raises:
         HslError: there is no such folder.
     """
-    found = [entry._replace(about=_about(entry.path)) for entry in _files(folder, _is_record)]
-    return sorted(found, key=lambda entry: -entry.age)
+    entries = [entry._replace(about=_about(entry.path)) for entry in _files(folder, _is_record)]
+    return sorted(entries, key=lambda entry: -entry.age)
 
 
 def leftovers(folder: Path) -> list[StoredFile]:
@@ -78,22 +78,22 @@ def damage(path: Path) -> str | None:
 def surplus(entries: list[StoredFile], most: float) -> list[StoredFile]:
     """The oldest of ``entries``, by ``records``, without which the others have at most ``most``
     bytes."""
-    total, found = sum(entry.size for entry in entries), []
+    total, oldest = sum(entry.size for entry in entries), []
     for entry in entries:
         if total <= most:
             break
         total -= entry.size
-        found.append(entry)
-    return found
+        oldest.append(entry)
+    return oldest
 
 
-def _files(folder: Path, wanted: Callable[[str], bool]) -> Iterator[StoredFile]:
+def _files(folder: Path, has_name: Callable[[str], bool]) -> Iterator[StoredFile]:
     """The files of such names: nothing else in the folder is touched."""
     if not folder.is_dir():
         raise HslError(f"{folder}: no such folder; give the one that was a method's cache")
     now = time.time()
     for path in folder.glob("??/*"):
-        if wanted(path.relative_to(folder).as_posix()):
+        if has_name(path.relative_to(folder).as_posix()):
             try:
                 status = path.stat()
             except FileNotFoundError:  # pruned meanwhile by another process
