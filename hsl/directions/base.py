@@ -221,11 +221,11 @@ def require_fit(config: dict[str, Any], tensors: Mapping[str, Tensor]) -> None:
     """
     with torch.device("meta"):
         direction = build(config)
-    wanted = {name: list(tensor.shape) for name, tensor in direction.state_dict().items()}
-    given = {name: list(tensor.shape) for name, tensor in tensors.items()}
-    for name in sorted(wanted.keys() | given.keys()):
-        if wanted.get(name) != given.get(name):
-            raise ValueError(f"{name} has shape {given.get(name)}, not {wanted.get(name)}")
+    expected = {name: list(tensor.shape) for name, tensor in direction.state_dict().items()}
+    actual = {name: list(tensor.shape) for name, tensor in tensors.items()}
+    for name in sorted(expected.keys() | actual.keys()):
+        if expected.get(name) != actual.get(name):
+            raise ValueError(f"{name} has shape {actual.get(name)}, not {expected.get(name)}")
     require_weights({k: v for k, v in tensors.items() if not k.startswith(direction.undefined)})
 
 

@@ -24,8 +24,9 @@ class Boundary(Direction):
 
     At the mixing step ``t`` an edit moves x_t along its normal, and the h of the unmoved x_t along
     its own; once, not at every step (Zhu et al. 2023). So an `Edit` with it acts at one step alone.
-    The signed distance of v to a hyperplane is <v, normal> + bias. In each space it changes by what
-    the strength asks for, and that to a hyperplane taken out by `without` does not.
+    The signed distance of v to a hyperplane is <v, normal> + bias. In each space an edit changes it
+    by what the strength asks for, and leaves the distances to hyperplanes that were taken out by
+    `without` as they are.
 
     Args:
         x: unit normals ``[n, C, s, s]`` in x_t, or None.
@@ -65,19 +66,20 @@ class Boundary(Direction):
         h_of: HOf = "unmoved",
     ) -> None:
         super().__init__("h" if x is None else "x")
-        given = {k: v for k, v in (("x", x), ("h", h)) if v is not None}
+        tensors = {k: v for k, v in (("x", x), ("h", h)) if v is not None}
         self.timesteps = [int(step) for step in timesteps]
-        if not given or any(v.ndim != 4 or len(v) != len(self.timesteps) for v in given.values()):
+        n = len(self.timesteps)
+        if not tensors or any(v.ndim != 4 or len(v) != n for v in tensors.values()):
             raise HslError("Boundary: want [n, C, s, s] in x, h or both, with n timesteps")
         if t is not None and t not in self.timesteps:
             raise HslError(f"Boundary: no hyperplane at t={t}; there are {self.timesteps}")
         if h_of not in get_args(HOf):
             raise HslError(f"Boundary: h_of {h_of!r}: want one of {', '.join(get_args(HOf))}")
         self.t, self.absolute, self.h_of = t, absolute, h_of
-        self.normals = nn.ParameterDict({k: v.detach().clone() for k, v in given.items()})
+        self.normals = nn.ParameterDict({k: v.detach().clone() for k, v in tensors.items()})
         #: of each space and timestep: the bias, and what a strength of 1 moves by.
-        self.biases = nn.ParameterDict({k: torch.zeros(len(v)) for k, v in given.items()})
-        self.scales = nn.ParameterDict({k: torch.ones(len(v)) for k, v in given.items()})
+        self.biases = nn.ParameterDict({k: torch.zeros(len(v)) for k, v in tensors.items()})
+        self.scales = nn.ParameterDict({k: torch.ones(len(v)) for k, v in tensors.items()})
 
     def row(self, t: int | None = None) -> int:
         """Where timestep ``t`` (None: the mixing step) is among the timesteps.
@@ -129,12 +131,12 @@ class Boundary(Direction):
 
     def check(self, backbone: Backbone) -> None:
         super().check(backbone)
-        wanted = backbone.x_shape
-        shape = tuple(self.normals["x"].shape[1:]) if "x" in self.normals else wanted
-        if shape != wanted:
+        x_shape = backbone.x_shape
+        shape = tuple(self.normals["x"].shape[1:]) if "x" in self.normals else x_shape
+        if shape != x_shape:
             raise HslError(
                 f"this boundary is for x of shape {shape}, but that of {backbone.name} is "
-                f"{wanted}: load another backbone, or fit it anew"
+                f"{x_shape}: load another backbone, or fit it anew"
             )
         require_steps(self.timesteps, backbone)
 

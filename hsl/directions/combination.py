@@ -55,8 +55,8 @@ class Combination(Direction):
         return max((s for s in shapes if isinstance(s, tuple)), key=len, default=None)
 
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
-        parts = [w * d(b, x, t) for w, d in zip(self.weights, self.directions, strict=True)]
-        total = torch.stack(torch.broadcast_tensors(*parts)).sum(0)
+        terms = [w * d(b, x, t) for w, d in zip(self.weights, self.directions, strict=True)]
+        total = torch.stack(torch.broadcast_tensors(*terms)).sum(0)
         if not self.removed:
             return total
         others = torch.broadcast_tensors(total, *(d(b, x, t) for d in self.removed))[1:]
@@ -64,13 +64,13 @@ class Combination(Direction):
         return project_out(total.flatten(1).expand(len(rows), -1), rows).view_as(others[0])
 
     def outline(self) -> str:
-        parts = [
+        terms = [
             f"{weight:g} {part.called()}"  # type: ignore[operator]  # a Direction
             for weight, part in zip(self.weights, self.directions, strict=True)
         ]
         removed = [part.called() for part in self.removed]  # type: ignore[operator]
         without = f" without {', '.join(removed)}" if removed else ""
-        return f"{' + '.join(parts)}{without} in {self.space}"
+        return f"{' + '.join(terms)}{without} in {self.space}"
 
     def config(self) -> dict[str, Any]:
         return {
@@ -82,6 +82,6 @@ class Combination(Direction):
 
     @classmethod
     def from_config(cls, **arguments: Any) -> "Combination":
-        parts = [build(c) for c in arguments["directions"]]
+        directions = [build(c) for c in arguments["directions"]]
         removed = [build(c) for c in arguments["removed"]]
-        return cls(parts, arguments["weights"], removed)
+        return cls(directions, arguments["weights"], removed)

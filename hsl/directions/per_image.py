@@ -51,22 +51,22 @@ class PerImage(Direction):
         if len(x) != len(self.weights):
             raise HslError(f"PerImage: weights for {len(self.weights)} images, a batch of {len(x)}")
         columns = self.weights.to(x).T[..., None, None, None]
-        parts = [w * d(b, x, t) for w, d in zip(columns, self.directions, strict=True)]
-        return torch.stack(parts).sum(0)
+        terms = [w * d(b, x, t) for w, d in zip(columns, self.directions, strict=True)]
+        return torch.stack(terms).sum(0)
 
     def of(self, rows: slice) -> "PerImage":
         """The same for some of the images."""
         return PerImage(list(self.directions), self.weights[rows])  # type: ignore[arg-type]
 
     def outline(self) -> str:
-        parts = [part.called() for part in self.directions]  # type: ignore[operator]
-        return f"{', '.join(parts)} with weights for {len(self.weights)} images, in {self.space}"
+        names = [part.called() for part in self.directions]  # type: ignore[operator]
+        return f"{', '.join(names)} with weights for {len(self.weights)} images, in {self.space}"
 
     def config(self) -> dict[str, Any]:
-        parts = [d.config() for d in self.directions]  # type: ignore[operator]
-        return {"kind": self.kind, "directions": parts, "images": len(self.weights)}
+        configs = [d.config() for d in self.directions]  # type: ignore[operator]
+        return {"kind": self.kind, "directions": configs, "images": len(self.weights)}
 
     @classmethod
     def from_config(cls, **arguments: Any) -> "PerImage":
-        parts = [build(c) for c in arguments["directions"]]
-        return cls(parts, torch.zeros(arguments["images"], len(parts)))
+        directions = [build(c) for c in arguments["directions"]]
+        return cls(directions, torch.zeros(arguments["images"], len(directions)))
