@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import Tower
-from hsl.encoders.weights import freeze, locate, made, read, suits
+from hsl.encoders.weights import build, freeze, locate, read, suits
 
 KIND = "attributes"
 
@@ -47,7 +47,7 @@ class AttributeClassifier(nn.Module):
         """
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
-        network = made(
+        network = build(
             path, lambda: cls(tuple(config["names"]), config["role"], config["width"]), tensors
         )
         network.domain, network.size = suits(config)

@@ -12,7 +12,7 @@ from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
 from hsl.encoders.tokens import WordTokenizer
 from hsl.encoders.tower import Tower
-from hsl.encoders.weights import freeze, locate, made, read, suits
+from hsl.encoders.weights import build, freeze, locate, read, suits
 from hsl.errors import HslError
 from hsl.hub import limited
 
@@ -123,7 +123,7 @@ class Clip(nn.Module):
         def model() -> "open_clip.CLIP":
             return small(tuple(config["words"]), config["width"], config["text"])[0]
 
-        network = made(path, model, tensors)
+        network = build(path, model, tensors)
         tokenize = WordTokenizer(tuple(config["words"]), config["text"]["context_length"])
         clip = cls(network, tokenize, config["role"])
         clip.domain, clip.size = suits(config)

@@ -10,7 +10,7 @@ from torch.nn.functional import normalize
 from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
-from hsl.encoders.weights import freeze, locate, made, read, suits
+from hsl.encoders.weights import build, freeze, locate, read, suits
 from hsl.errors import HslError
 from hsl.hub import limited
 
@@ -82,7 +82,7 @@ class PerceptualDistance(nn.Module):
             return cls(_lpips(net), role, PAPER if net == "alex" else None).eval()
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
-        network = made(path, lambda: LayerDistance(config["width"]), tensors)
+        network = build(path, lambda: LayerDistance(config["width"]), tensors)
         freeze(network, tensors, path, resize)
         limits = config.get("thresholds")
         distance = cls(network, config["role"], Thresholds(**limits) if limits else None)
@@ -114,11 +114,11 @@ class LayerDistance(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """The four layers' features of images ``[B, 3, S, S]`` in [-1, 1], at 32, 16, 8, 4 px."""
-        x, found = to_size(images, self.resize), []
+        x, features = to_size(images, self.resize), []
         for layer in self.layers:
             x = nn.functional.silu(layer(x))
-            found.append(x)
-        return found
+            features.append(x)
+        return features
 
     def by_layer(self, x: Tensor, y: Tensor) -> Tensor:
         """Unweighted distances ``[B, 4]``."""

@@ -9,7 +9,7 @@ from torch.nn.functional import interpolate
 from hsl.bundled import BUNDLED
 from hsl.encoders.roles import Role
 from hsl.encoders.tower import to_size
-from hsl.encoders.weights import freeze, locate, made, read, suits
+from hsl.encoders.weights import build, freeze, locate, read, suits
 
 KIND = "segmenter"
 
@@ -62,7 +62,7 @@ class Segmenter(nn.Module):
         """
         path = locate(name, KIND)
         config, tensors = read(path, KIND)
-        network = made(path, lambda: cls(tuple(config["regions"]), config["width"]), tensors)
+        network = build(path, lambda: cls(tuple(config["regions"]), config["width"]), tensors)
         network.domain, network.size = suits(config)
         freeze(network, tensors, path, resize)
         return network

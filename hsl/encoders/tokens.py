@@ -23,10 +23,10 @@ class WordTokenizer:
         self.words = words
         self.context_length = context_length
         pieces: dict[str, list[int]] = {word: bpe.encode(word) for word in words}
-        kept = sorted({token for tokens in pieces.values() for token in tokens})
-        number = {token: i + 1 for i, token in enumerate(kept)}  # 0 pads
+        used = sorted({token for tokens in pieces.values() for token in tokens})
+        number = {token: i + 1 for i, token in enumerate(used)}  # 0 pads
         self._tokens = {word: [number[t] for t in tokens] for word, tokens in pieces.items()}
-        self._start, self._end = len(kept) + 1, len(kept) + 2
+        self._start, self._end = len(used) + 1, len(used) + 2
 
     @property
     def size(self) -> int:

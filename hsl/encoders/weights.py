@@ -63,8 +63,8 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     config, tensors = read_tensors(path, "a network of hsl's")
     if config.get("kind") != kind:
-        held = config.get("kind", "something that hsl did not write")
-        raise HslError(f"{path}: holds {held}, not {kind}; give a file of the right kind")
+        other = config.get("kind", "something that hsl did not write")
+        raise HslError(f"{path}: holds {other}, not {kind}; give a file of the right kind")
     try:
         check(config, _RULES, ["role"])
         require_weights({k: v for k, v in tensors.items() if v.is_floating_point()})
@@ -74,7 +74,7 @@ def read(path: Path, kind: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return config, floats
 
 
-def made(path: Path, make: Callable[[], Network], tensors: Mapping[str, Tensor]) -> Network:
+def build(path: Path, make: Callable[[], Network], tensors: Mapping[str, Tensor]) -> Network:
     """The network that a configuration describes, if these are its tensors: that is looked at
     before memory is asked for.
 
@@ -89,8 +89,8 @@ def made(path: Path, make: Callable[[], Network], tensors: Mapping[str, Tensor])
     """
     try:
         with torch.device("meta"):
-            wanted = _kinds(make().state_dict())
-        if wanted != _kinds(tensors):
+            expected = _kinds(make().state_dict())
+        if expected != _kinds(tensors):
             raise ValueError("its tensors are others")
         return make()
     except (ValueError, TypeError, LookupError, ArithmeticError, RuntimeError) as error:

@@ -10,7 +10,7 @@ from hsl.confidence import largest
 from hsl.data.domains import excluded_by
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
-from hsl.metrics.base import PerSample, check_images, held, on_device
+from hsl.metrics.base import PerSample, check_images, on_device, unregistered
 from hsl.names import meant
 from hsl.ranks import of_first
 
@@ -59,7 +59,7 @@ class AttributeChange(PerSample):
     ) -> None:
         self.names = tuple(judge.names)
         super().__init__(columns=2 * len(self.names), **kwargs)
-        self._judge = held(judge, type(self).__name__, role)
+        self._judge = unregistered(judge, type(self).__name__, role)
         if excluded is None:
             excluded = excluded_by(target, self.names)
         for name in (target, *excluded):

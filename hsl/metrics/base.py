@@ -129,7 +129,7 @@ class PerSample(Metric):
         return type(self).__name__
 
 
-def held(network: J, where: str, role: Role = "judge") -> list[J]:
+def unregistered(network: J, where: str, role: Role = "judge") -> list[J]:
     """``network``, if it has the role, in a list: torch does not look into it. So it stays out of
     the checkpoints of whoever owns the metric, and keeps its eval mode.
 

@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity, normalize
 
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
-from hsl.metrics.base import PerSample, check_images, held, on_device
+from hsl.metrics.base import PerSample, check_images, on_device, unregistered
 
 
 class ClipJudge(Protocol):
@@ -56,7 +56,7 @@ class DirectionalSimilarity(PerSample):
         **kwargs: Any,
     ) -> None:
         super().__init__(columns=1, **kwargs)
-        self._clip = held(clip, type(self).__name__)
+        self._clip = unregistered(clip, type(self).__name__)
         if not templates or not all("{}" in template for template in templates):
             raise HslError("templates: want at least one, each with {} for the text")
         features = []

@@ -9,7 +9,7 @@ from torch import Tensor
 from hsl.confidence import of_quantile
 from hsl.encoders.roles import Role
 from hsl.metrics.attributes import AttributeJudge
-from hsl.metrics.base import PerSample, check_images, held, on_device
+from hsl.metrics.base import PerSample, check_images, on_device, unregistered
 
 
 class DistanceJudge(Protocol):
@@ -35,7 +35,7 @@ class CounterfactualError(PerSample):
 
     def __init__(self, distance: DistanceJudge, **kwargs: Any) -> None:
         super().__init__(columns=3, **kwargs)
-        self._distance = held(distance, type(self).__name__)
+        self._distance = unregistered(distance, type(self).__name__)
 
     def update(
         self,
@@ -87,7 +87,7 @@ class Reconstruction(PerSample):
 
     def __init__(self, judge: AttributeJudge | None = None, **kwargs: Any) -> None:
         super().__init__(columns=1 if judge is None else 2, **kwargs)
-        self._judge = [] if judge is None else held(judge, type(self).__name__)
+        self._judge = [] if judge is None else unregistered(judge, type(self).__name__)
 
     def update(self, source: Tensor, reconstruction: Tensor, index: Tensor) -> None:
         """Measure images ``[B, 3, S, S]``, float in [-1, 1], numbered ``index [B]``."""

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from hsl.encoders.roles import Role
 from hsl.errors import HslError
-from hsl.metrics.base import PerSample, check_images, held, on_device
+from hsl.metrics.base import PerSample, check_images, on_device, unregistered
 
 
 class SegmenterJudge(Protocol):
@@ -37,7 +37,7 @@ class RegionChange(PerSample):
 
     def __init__(self, segmenter: SegmenterJudge, regions: Collection[str], **kwargs: Any) -> None:
         super().__init__(columns=3, **kwargs)
-        self._segmenter = held(segmenter, type(self).__name__)
+        self._segmenter = unregistered(segmenter, type(self).__name__)
         known = list(segmenter.regions)
         if not regions or not set(regions) <= set(known):
             raise HslError(f"regions {', '.join(regions)}: want some of {', '.join(known)}")
@@ -48,10 +48,10 @@ class RegionChange(PerSample):
         ``index [B]``."""
         before, after = check_images("RegionChange", before=before, after=after)
         segmenter = on_device(self._segmenter[0], before.device)
-        wanted = torch.tensor(self.columns_inside, device=before.device)
+        columns = torch.tensor(self.columns_inside, device=before.device)
         inside = torch.zeros_like(before[:, 0], dtype=torch.bool)
         for images in (before, after):
-            inside |= torch.isin(segmenter(images).argmax(1), wanted)
+            inside |= torch.isin(segmenter(images).argmax(1), columns)
         change = (after - before).abs().mean(1)
         sums = [(change * inside).sum((1, 2)), (change * ~inside).sum((1, 2))]
         counts = [inside.sum((1, 2)), (~inside).sum((1, 2))]
