@@ -21,8 +21,9 @@ Statistic = Callable[[Tensor], Tensor]
 
 
 def wilson(rate: Tensor, n: Tensor) -> Tensor:
-    """Score interval ``[..., 2]`` of a rate in n trials (Wilson 1927). Not empty at 0 and 1, where
-    resamples are all alike: 64 of 64 give [0.943, 1]."""
+    """Score interval ``[..., 2]`` of a rate p in n trials (Wilson 1927):
+    (p + z^2 / 2n +- z sqrt(p (1 - p) / n + z^2 / 4n^2)) / (1 + z^2 / n). Not empty at 0 and 1,
+    where resamples are all alike: 64 of 64 give [0.943, 1]."""
     centre = (rate + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z * (rate * (1 - rate) / n + (Z / (2 * n)) ** 2).sqrt() / (1 + Z**2 / n)
     return torch.stack([centre - half, centre + half], -1).clamp(0, 1)
@@ -30,8 +31,8 @@ def wilson(rate: Tensor, n: Tensor) -> Tensor:
 
 def of_share(hits: Tensor | Sequence[bool]) -> tuple[float, float]:
     """`wilson` of the share of ``hits [N]`` in {0, 1}; NaN without any."""
-    found = torch.as_tensor(hits).double()
-    low, high = wilson(found.mean(), torch.tensor(len(found)).double()).tolist()
+    outcomes = torch.as_tensor(hits).double()
+    low, high = wilson(outcomes.mean(), torch.tensor(len(outcomes)).double()).tolist()
     return low, high
 
 
@@ -41,7 +42,7 @@ def bootstrap(
     """`bca` of one ``statistic`` of the rows of ``values [N]`` or ``[N, V]``. For a share of
     images take `of_share`."""
     rows = torch.as_tensor(values, dtype=torch.float64)
-    low, high = bca(rows, lambda some: statistic(some)[None])
+    low, high = bca(rows, lambda sample: statistic(sample)[None])
     return low.item(), high.item()
 
 
@@ -50,25 +51,29 @@ def bca(values: Tensor, statistics: Statistic) -> tuple[Tensor, Tensor]:
     ``statistics`` of the rows of ``values [N, ...]``, all from the same 1,000 resamples, which are
     drawn from a fixed seed.
 
+    The ends are the quantiles Phi(b + (b + z) / (1 - a (b + z))) of the resamples, z = -Z and Z:
+    b is Phi^-1 of the share of resamples below the figure, and a = sum d_i^3 / 6 (sum d_i^2)^1.5
+    with d_i the mean over i of the figures without row i, minus the figure without row i.
+
     For means of skewed values, and for ratios such as ``closed``, of 64 images or more it covers
-    0.90 to 0.94 rather than 0.95: few images have no sight of a long tail. Rows that are all alike
-    leave no interval but the point, and say nothing of others. NaN for fewer than two rows. A
+    0.90 to 0.94 rather than 0.95: a long tail seldom shows in few images. Where all rows are alike
+    the interval is a point, which says nothing of other images. NaN for fewer than two rows. A
     resample for which a statistic has no value (NaN) does not count.
     """
     n = len(values)
-    found = statistics(values).double()
+    observed = statistics(values).double()
     if n < 2:
-        return torch.full_like(found, torch.nan), torch.full_like(found, torch.nan)
+        return torch.full_like(observed, torch.nan), torch.full_like(observed, torch.nan)
     draws = torch.stack([statistics(values[rows]).double() for rows in _resamples(n)])
-    every = torch.arange(n)
-    left_out = torch.stack([statistics(values[every != i]).double() for i in range(n)])
+    indices = torch.arange(n)
+    left_out = torch.stack([statistics(values[indices != i]).double() for i in range(n)])
     away = left_out.nanmean(0) - left_out
     skew = away.pow(3).nansum(0) / (6 * away.square().nansum(0).pow(1.5))
     skew = skew.nan_to_num(0, 0, 0)
     known = (~draws.isnan()).sum(0)
-    # a tie is one whatever the order in which the same images were summed
-    tied = torch.isclose(draws, found.expand_as(draws), rtol=1e-6, atol=1e-12)
-    below = (((draws < found) & ~tied).sum(0) + 0.5 * tied.sum(0)) / known
+    # ties are close, not equal: the same images may be summed in another order
+    tied = torch.isclose(draws, observed.expand_as(draws), rtol=1e-6, atol=1e-12)
+    below = (((draws < observed) & ~tied).sum(0) + 0.5 * tied.sum(0)) / known
     least = 0.5 / known
     bias = torch.special.ndtri(below.clamp(least, 1 - least))
     ends = []
@@ -85,14 +90,15 @@ def largest(values: Tensor, least: float = -math.inf) -> tuple[float, float]:
     mean found, plus and minus what it exceeds that by in 97.5% of 1,000 resamples, the maximum
     being taken anew in each; not below ``least``.
 
-    The largest of several means that are found is too large, and that of a resample larger still:
-    its middle 95% lies above the truth wherever columns are close to each other. Hence the lower
-    end on the other side, by as much. Covers 0.93 or more of 64 images, whether one column stands
-    out or all are alike (where it is wider than it need be). NaN for fewer than two rows.
+    The largest of several means that are found lies above the largest true mean, and the largest
+    of a resample lies higher still: where columns are close to each other, the middle 95% of the
+    resamples lies above the truth. So the lower end is as far below the figure as the upper end is
+    above it. Covers 0.93 or more of 64 images, whether one column stands out or all are alike
+    (where it is wider than it need be). NaN for fewer than two rows.
     """
     if len(values) < 2:
         return math.nan, math.nan
-    found = values.mean(0).max()
+    observed = values.mean(0).max()
     n, generator = len(values), torch.Generator().manual_seed(0)
     draws, at_once = [], max(1, _AT_ONCE // n)
     for start in range(0, RESAMPLES, at_once):
@@ -101,7 +107,7 @@ def largest(values: Tensor, least: float = -math.inf) -> tuple[float, float]:
         times.scatter_add_(1, rows, torch.ones_like(times))
         draws.append((times @ values.double() / n).amax(1))
     high = torch.cat(draws).quantile((1 + LEVEL) / 2)
-    return max(least, float(2 * found - high)), float(high)
+    return max(least, float(2 * observed - high)), float(high)
 
 
 def of_quantile(values: Tensor, q: float) -> tuple[float, float]:
@@ -150,13 +156,13 @@ def over_seeds(values: Tensor, statistic: Statistic, maximum: bool = False) -> t
     generator = torch.Generator().manual_seed(1)
     draws = []
     for rows in _resamples(n):
-        each = torch.stack([statistic(one[rows]) for one in values])
-        drawn = each[torch.randint(seeds, (seeds,), generator=generator)]
-        draws.append(each.mean() + stretch * (drawn.mean() - each.mean()))
+        by_seed = torch.stack([statistic(one[rows]) for one in values])
+        drawn = by_seed[torch.randint(seeds, (seeds,), generator=generator)]
+        draws.append(by_seed.mean() + stretch * (drawn.mean() - by_seed.mean()))
     tails = torch.tensor([(1 - LEVEL) / 2, (1 + LEVEL) / 2], dtype=torch.float64)
     low, high = torch.stack(draws).double().nanquantile(tails).tolist()
-    found = float(torch.stack([statistic(one) for one in values]).mean())
-    return (2 * found - high if maximum else low), high
+    observed = float(torch.stack([statistic(one) for one in values]).mean())
+    return (2 * observed - high if maximum else low), high
 
 
 def _resamples(n: int) -> Iterator[Tensor]:

@@ -47,9 +47,9 @@ def snapshot(name: str, *patterns: str) -> Path:
 
 @contextmanager
 def limited() -> Iterator[str | None]:
-    """Within it, downloads end. The Hub's client tries a silent Hub again and again, for many
-    minutes; so whether it answers at all is found out once before, and if it does not, the client
-    takes what is on this disk alone. Yields what to say of it then, and None where it answers.
+    """Within it, no download waits for ever. The Hub's client tries a silent Hub again and again,
+    for many minutes. So the Hub is asked once before; if it does not answer, the client takes only
+    what is on this disk. Yields what to say of a Hub that does not answer; None: it answers.
     """
     silent = _silence()
     flags: list[Any] = [constants]
@@ -69,8 +69,8 @@ def limited() -> Iterator[str | None]:
 
 
 def _silence() -> str | None:
-    """What to say of a Hub that does not answer; None: it does, or it is known not to be asked,
-    or refuses, which its client says itself and at once."""
+    """What to say of a Hub that does not answer. None: it answers, or is not to be asked
+    (offline), or refuses at once, which its client reports itself."""
     if constants.HF_HUB_OFFLINE:
         return None
     client: Any = get_session()

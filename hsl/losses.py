@@ -109,8 +109,8 @@ def identity_loss(embed: nn.Module, images: Tensor, sources: Tensor) -> Tensor:
         sources: the same unedited.
     """
     with torch.no_grad():
-        wanted = embed(sources).flatten(1).float()
-    return 1 - cosine_similarity(embed(images).flatten(1).float(), wanted, dim=1)
+        target = embed(sources).flatten(1).float()
+    return 1 - cosine_similarity(embed(images).flatten(1).float(), target, dim=1)
 
 
 class BatchMean:
@@ -125,7 +125,7 @@ class BatchMean:
     """
 
     def __init__(self, index: Tensor, seen: set[int]) -> None:
-        own, self.ranks = world()
+        this_rank, self.ranks = world()
         self.rows: list[int] | None = None
         self.count = len(index)
         if self.ranks == 1:
@@ -138,7 +138,7 @@ class BatchMean:
                     rows.append(i)
                 seen.add(image)
             self.count += len(rows)
-            if rank == own:
+            if rank == this_rank:
                 self.rows = rows
 
     def __call__(self, values: Tensor) -> Tensor:

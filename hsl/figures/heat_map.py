@@ -12,16 +12,18 @@ if TYPE_CHECKING:  # matplotlib is imported where something is drawn
     from matplotlib.figure import Figure
 
 
-def heat_map(found: dict[tuple[Space, int], Figures], names: list[str], t: int | None) -> "Figure":
-    """Held-out balanced accuracy of each attribute by timestep, a panel a space; the frame marks
-    the mixing step ``t``."""
-    spaces = [space for space in ("x", "h") if any(s == space for s, _ in found)]
-    times = sorted({step for _, step in found})
+def heat_map(
+    by_step: dict[tuple[Space, int], Figures], names: list[str], t: int | None
+) -> "Figure":
+    """Held-out balanced accuracy of each attribute, from the figures ``by_step``: of each space and
+    timestep. One panel a space; the frame marks the mixing step ``t``."""
+    spaces = [space for space in ("x", "h") if any(s == space for s, _ in by_step)]
+    times = sorted({step for _, step in by_step})
     width, height = 2.4 + 0.62 * len(times) * len(spaces), max(1.5 + 0.27 * len(names), 2.6)
     figure = new_figure(width, height)
     axes = figure.subplots(1, len(spaces), squeeze=False, sharey=True)[0]
     for axis, space in zip(axes, spaces, strict=True):
-        columns = [found[space, step].balanced_accuracy for step in times]  # type: ignore[index]
+        columns = [by_step[space, step].balanced_accuracy for step in times]  # type: ignore[index]
         values = torch.stack(columns, dim=1).cpu().numpy()
         picture = axis.imshow(values, vmin=0.5, vmax=1.0, cmap="viridis", aspect="auto")
         for y, line in enumerate(values):
