@@ -20,7 +20,7 @@ from lightning.pytorch.strategies import Strategy
 from torch import nn
 
 from hsl.errors import HslError
-from hsl.names import did_you_mean
+from hsl.names import meant
 
 REFUSAL = "no class that an option can stand for"
 #: What options stand for, besides hsl's own classes and data classes.
@@ -61,7 +61,7 @@ def named(path: str, *how: Any, **more: Any) -> Any:
         try:
             found = _import(path, *how, **more)
         except (AttributeError, ValueError) as error:
-            near = did_you_mean(path.rpartition(".")[2], _beside(path))
+            near = meant(path.rpartition(".")[2], _beside(path))
             raise type(error)(f"{error}{near}") from error
     if inspect.isroutine(found):
         allowed = _is_ours(_returned(found))

@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, Namespace  # type: ignore[attr-define
 from lightning.pytorch.cli import LightningArgumentParser
 
 from hsl.errors import HslError
-from hsl.names import did_you_mean
+from hsl.names import meant
 from hsl.options.classes import guard_jsonargparse
 from hsl.options.documents import Document, stated, superseded
 from hsl.options.shipped import configuration
@@ -60,11 +60,11 @@ class Parser(LightningArgumentParser):
         known = [f"--{action.dest}" for action in self._actions]
         parts = {option.partition(".")[0] for option in known}
         head, dot, tail = name.partition(".")
-        if dot and head not in parts and (near := did_you_mean(head, parts)):
+        if dot and head not in parts and (near := meant(head, parts)):
             return f"{near.removesuffix('?')}.{tail}?"
         if not name.startswith("-"):
             known = [option.removeprefix("--") for option in known]
-        return did_you_mean(name, known)
+        return meant(name, known)
 
     def dump(self, cfg: Any, *more: Any, **options: Any) -> str:
         """As YAML; Lightning says ``skip_none``, which is called ``skip_unset`` now."""
