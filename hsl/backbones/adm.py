@@ -48,8 +48,8 @@ def _any(shapes: Shapes, k: int, tensor: str) -> bool:
 
 
 def key_map(a: Architecture) -> KeyMap:
-    """Every tensor of the diffusers U-Net, and where the original file has it. Which of them the
-    U-Net has (a shortcut, say) is left to it."""
+    """Where the original file has each tensor of the diffusers U-Net. Among them are some that a
+    U-Net of this architecture may lack, such as shortcuts."""
     keys: KeyMap = {}
     for target, source in (
         ("time_embedding.linear_1", "time_embed.0"),

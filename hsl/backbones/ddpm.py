@@ -38,8 +38,8 @@ def infer(shapes: Shapes) -> Architecture:
 
 
 def key_map(a: Architecture) -> KeyMap:
-    """Every tensor of the diffusers U-Net, and where the original file has it. Which of them the
-    U-Net has (a shortcut, say) is left to it."""
+    """Where the original file has each tensor of the diffusers U-Net. Among them are some that a
+    U-Net of this architecture may lack, such as shortcuts."""
     keys: KeyMap = {}
     for target, source in (
         ("time_embedding.linear_1", "temb.dense.0"),

@@ -37,7 +37,8 @@ class Check(NamedTuple):
 
 @torch.no_grad()
 def eps_errors(backbone: Backbone, images: Tensor, draws: int = 4, seed: int = 0) -> Tensor:
-    """Mean squared error of eps ``[B, len(LEVELS)]`` on noised images ``[B, 3, S, S]``."""
+    """Mean squared error of eps ``[B, len(LEVELS)]`` on images ``[B, 3, S, S]`` with noise n:
+    that of eps(sqrt(a) x_0 + sqrt(1 - a) n, t) against n."""
     x_0 = backbone.x_0(images.to(backbone.device))
     alpha_bar = backbone.schedule.alphas_cumprod
     generator = torch.Generator().manual_seed(seed)

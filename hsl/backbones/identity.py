@@ -8,8 +8,8 @@ from torch import nn
 from hsl.backbones.codecs import Codec
 from hsl.backbones.schedule import Schedule
 
-#: What a U-Net's config says that no tensor's name or shape tells. The values that go without
-#: saying in a hash are the bundled model's.
+#: Settings of a U-Net's config that show in no tensor's name or shape, with the bundled model's
+#: values: only a value that differs enters the hash.
 _SETTINGS = {
     "act_fn": "silu",
     "attention_head_dim": None,

@@ -102,7 +102,7 @@ class Backbone(nn.Module):
         return super().train(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """What every cast and move goes through. A cast loses digits: the hash is taken before."""
+        """Every cast and move goes through here. A cast loses digits: the hash is taken first."""
         weights = next(self.unet.parameters()).detach()
         if fn(weights.new_empty(0)).dtype != weights.dtype:
             _ = self.hash

@@ -112,7 +112,7 @@ def _grey(image: Image.Image, opened: Image.Image) -> Image.Image:
     values = np.asarray(image).astype(np.float64)
     grey = values / _largest(opened)
     if opened.format == "TIFF" and opened.tag_v2.get(262) == 0:  # type: ignore[attr-defined]
-        grey = 1 - grey  # 0 is white, which Pillow minds with 8 bits alone
+        grey = 1 - grey  # 0 is white; Pillow itself turns only images of 8 bits round
     clear = opened.info.get("transparency")
     if isinstance(clear, int):
         grey[values == clear] = 1

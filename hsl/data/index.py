@@ -112,7 +112,7 @@ class Index:
         self.path: Path | None = None
         with suppress(HslError):
             self.path = cache_folder() / "index" / f"{key}.json"
-        self._kept = self._load()
+        self._stored = self._load()
         self._new: dict[str, list[Any]] = {}
 
     def entries(self, rows: Sequence[Row], read: Callable[[Any], bytes]) -> list[Inspection]:
@@ -147,17 +147,17 @@ class Index:
         return [entry for entry in entries if entry is not None]
 
     def _known(self, row: Row) -> Inspection | None:
-        values = self._kept.get(row.path)
+        values = self._stored.get(row.path)
         return Inspection(*values[1:]) if values and row.stamp and values[0] == row.stamp else None
 
     def save(self) -> None:
         """Write what is new. A cache that cannot be written costs time alone."""
         if not self._new or self.path is None:
             return
-        self._kept = self._load() | self._kept | self._new
+        self._stored = self._load() | self._stored | self._new
         self._new = {}
         with suppress(HslError):
-            write_notes(self.path, self._kept)
+            write_notes(self.path, self._stored)
 
     def _load(self) -> dict[str, list[Any]]:
         """What is whole of the file."""

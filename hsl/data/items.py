@@ -160,8 +160,8 @@ class DataModule(LightningDataModule):
         return {}
 
     def follow(self, options: Mapping[str, Any]) -> None:
-        """Take up what `options_for` says where no option was given. A data module with such
-        options has to."""
+        """Take the values of `options_for` for options that were not given. A data module whose
+        `options_for` has any implements it."""
 
     def counterfactual(
         self, indices: Tensor | Sequence[int], split: str, **attributes: int

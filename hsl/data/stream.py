@@ -29,7 +29,7 @@ class Stream(Source):
         return key
 
 
-class Kept(Source):
+class FetchedImages(Source):
     """Images of a stream as files; `Row.key` is the path of one, and the SHA-256 of its content."""
 
     def parts(self) -> list[SourcePart]:
@@ -111,4 +111,4 @@ def _read(folder: Path, stream: Stream) -> tuple[Selection, Source] | None:
         ]
     if not all(row.key[0].is_file() for rows in selection.rows.values() for row in rows):
         return None
-    return selection, Kept(stream.identity, stream.names)
+    return selection, FetchedImages(stream.identity, stream.names)

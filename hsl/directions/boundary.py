@@ -35,10 +35,10 @@ class Boundary(Direction):
         t: the mixing step, one of them; None: not chosen yet.
         absolute: a strength is the coordinate <v, normal> to arrive at, as in the released code,
             instead of a distance to go.
-        h_of: the h that is moved: that of the ``unmoved`` x_t, or that of the ``moved`` one, which
-            the move in x has taken some of the way already, so that h goes further than asked and
-            what `without` keeps in x is not kept in h. Without a hyperplane in h or in x the two
-            are one.
+        h_of: the h that is moved: that of the ``unmoved`` x_t, or that of the ``moved`` one. The
+            move in x has changed the latter already: so h goes further than asked, and distances
+            that `without` keeps in x are not kept in h. Without a hyperplane in h or in x the two
+            are the same.
 
     Raises:
         HslError: tensors of other shapes, no hyperplane at ``t``, or another ``h_of``.

@@ -103,8 +103,8 @@ def _kinds(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, bool]]:
 
 
 def suits(config: dict[str, Any]) -> tuple[str | None, int | None]:
-    """What images a network is for: their domain, and their size in pixels. Files of the time
-    before they said so are all of the bundled networks' sort."""
+    """What images a network is for: their domain, and their size in pixels. Older files do not say
+    so: they all have the bundled networks' domain and size."""
     return config.get("domain", BUNDLED.domain), config.get("size", BUNDLED.size)
 
 

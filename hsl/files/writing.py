@@ -62,8 +62,8 @@ def replacing(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def saying(target: Path) -> Iterator[None]:
-    """Within it, what a system or a writer of files says when it cannot write becomes one line with
-    the path ``target`` and what to do. Errors about files that lie elsewhere stay as they are.
+    """Within it, an error of the system or of a writer of files becomes one line with the path
+    ``target`` and what to do. Errors about files that lie elsewhere stay as they are.
 
     Raises:
         HslError: that line.

@@ -1,7 +1,7 @@
 """Metrics that keep one row of numbers per image.
 
-The frozen networks in here are judges, who had no part in making the edit that they measure, unless
-a metric is told that a guide looks: at what is still to be chosen.
+The frozen networks in here are judges: they had no part in making the edit that they measure. A
+metric takes a guide only where it is told to, for figures by which something is chosen.
 """
 
 from collections.abc import Callable, Mapping, Sequence

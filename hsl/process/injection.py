@@ -59,8 +59,8 @@ def inject(
 def decode_both(backbone: Backbone, b: Bottleneck, edited: Bottleneck) -> tuple[Tensor, Tensor]:
     """The eps ``[B, C, s, s]`` of a bottleneck and of the same with another h.
 
-    As one batch of 2 B where it pays: never where there are gradients, which the unedited half
-    would keep activations for; on a CPU, up to `TOGETHER` images (experiments/speed).
+    As one batch of 2 B where it pays: on a CPU, up to `TOGETHER` images (experiments/speed); never
+    with gradients, since the unedited half would keep its activations, too.
     """
     few = b.h.device.type != "cpu" or len(b.h) <= TOGETHER
     if not few or (torch.is_grad_enabled() and edited.h.requires_grad):

@@ -131,7 +131,7 @@ class LabelledPart(NamedTuple):
     labels: Tensor
     weights: Tensor
     names: list[str]
-    far: bool  # the mean of h is more than its spread: rounding is better kept out
+    far: bool  # the mean of h exceeds its spread: centring keeps rounding error out
 
     @property
     def centred(self) -> Tensor:
@@ -221,9 +221,9 @@ def centre(gram: Tensor) -> Tensor:
 
 
 def spread(gram: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean squared distance of the features to their weighted mean, one for each column
-    of ``weights [n, A]``: the unit of the penalties, so that these do not depend on the scale of
-    h."""
+    """Weighted mean squared distance of the features to their weighted mean, for each column of
+    ``weights [n, A]``: sum_i p_i K_ii - p'Kp with p = w / sum w. It is the unit of the penalties,
+    so that these do not depend on the scale of h."""
     share = weights / weights.sum(0)
     return gram.diagonal() @ share - (share * (gram @ share)).sum(0)
 

@@ -1,7 +1,8 @@
 """The dual of the support vector machine by blocks of its worst multipliers: towards the optimum.
 
-Of the multipliers that may rise those of the lowest gradient, of those that may fall those of the
-highest (Joachims 1999); on these, projected Newton steps (Bertsekas 1982).
+A block holds, of the multipliers that may rise, those of the lowest gradient, and, of those that
+may fall, those of the highest (Joachims 1999). It is solved by projected Newton steps (Bertsekas
+1982).
 """
 
 import torch
@@ -17,8 +18,8 @@ _STEPS = 3  # on one block; the gap falls to a third, or these are taken
 def descend(
     gram: Tensor, y: Tensor, box: Box, c: Tensor, gap: float, blocks: int
 ) -> tuple[Tensor, bool]:
-    """From a feasible start, to a point whose gap is at most ``gap``, by at most ``blocks`` blocks;
-    and whether it got there: what a block can do to ill-conditioned features is little.
+    """Multipliers ``[n]`` whose gap is at most ``gap``, from a feasible start by at most ``blocks``
+    blocks; and whether that gap was reached: on ill-conditioned features blocks do little.
 
     Args:
         gram: ``[n, n]``.

@@ -43,8 +43,9 @@ class Box(NamedTuple):
         return c * torch.where(c > 0, common / (positive + tiny), common / (negative + tiny))
 
     def settled(self, c: Tensor, free: Tensor, top: Tensor) -> Tensor:
-        """``c [n]`` with what is not ``free [n]`` at its bound, the ``top [n]`` at the upper one;
-        the free ones make up for it, if they can."""
+        """``c [n]`` with the multipliers that are not ``free [n]`` moved to a bound: those of ``top
+        [n]`` to the upper one, the others to the lower one. The free ones make up for the change
+        of the sum, as far as they can."""
         c = torch.where(top, self.high, self.low).where(~free, c)
         index = free.nonzero()[:, 0]
         if len(index):
@@ -67,8 +68,8 @@ class Box(NamedTuple):
 
 
 class Point(NamedTuple):
-    """Multipliers ``[n]``, intercept, and how far the conditions of the optimum are from being
-    met."""
+    """Multipliers ``[n]``, intercept, and the gap: by how much the conditions of the optimum are
+    missed."""
 
     c: Tensor
     b: Tensor
@@ -82,8 +83,8 @@ def movable(g: Tensor, c: Tensor, box: Box) -> tuple[Tensor, Tensor]:
 
 
 def times(gram: Tensor, c: Tensor) -> Tensor:
-    """K c ``[n]``. Where most of c is 0, which most images are that no margin touches, only the
-    rows of the others are read."""
+    """K c ``[n]``. Where most of c is 0, as of images that no margin touches, only the rows of the
+    others are read."""
     nonzero = c.nonzero()[:, 0]
     return gram @ c if 4 * len(nonzero) > len(c) else c[nonzero] @ gram[nonzero]
 

@@ -14,7 +14,7 @@ from hsl.solvers.dual import Box
 Solve = Callable[[Tensor], Tensor]
 #: The most dimensions that count as few, and the columns that are looked at first.
 RANK, _FIRST = 640, 48
-#: Of the products of distances and multipliers: where it may be seen which are free.
+#: Levels of the mean product of distances and multipliers at which it may show which are free.
 _GOALS = (1e-4, 1e-6, 1e-8, 1e-10)
 
 
@@ -33,7 +33,7 @@ def factor(gram: Tensor) -> Tensor | None:
         left = float(1 - z.square().sum() / trace)
         if left <= 1e-10:
             return z.mT.contiguous()
-        # no column takes more of what is left than one of these took of the whole, or so
+        # a further column explains hardly more of the rest than one of these did of the whole
         if int(large.sum()) < size or left > 1 - 0.8 * size / most or size == most:
             return None
         size = min(2 * size, most)
@@ -62,7 +62,7 @@ def interior(
 
     c = box.feasible(box.low + 0.5 * (box.high - box.low))
     bend = float(c @ times(c))
-    # as far as it goes down on the way from 0
+    # the lowest point of the objective on the line from 0 through c: t = y'c / c'Kc
     c = c * (min(1.0, max(float(y @ c) / bend, 1e-12)) if bend > 0 else 1.0)
     g = times(c) - y
     at = _Iterate(c, y.new_zeros(()), c - box.low, box.high - c, g.clamp(min=0) + 1,

@@ -20,9 +20,9 @@ def gram(features: Sequence[Tensor]) -> Tensor:
     """K_ij = <h_i, h_j>: ``[N, N]`` float64 on the features' device, symmetric to the bit.
 
     All features are multiplied and added up in float64, where the products of narrower numbers
-    are exact: the error is below 1e-12 |h_i| |h_j|, and what is more images than dimensions has no
-    negative eigenvalues but of that size, which a solver could follow. Of b blocks each is read
-    (b + 1) / 2 times, so make them large.
+    are exact: the error is below 1e-12 |h_i| |h_j|. So a singular K, of more images than
+    dimensions, has no negative eigenvalue of more than that size, down which a solver would run.
+    Of b blocks each is read (b + 1) / 2 times, so make them large.
 
     Raises:
         HslError: no features, blocks of several widths, or features that are not floats.
