@@ -25,7 +25,7 @@ def test_type_checkers_see_the_same_names() -> None:
 
 
 def test_another_name_is_an_attribute_error_that_knows_what_was_meant() -> None:
-    with pytest.raises(AttributeError, match=r"'loda'; did you mean load\?$"):
+    with pytest.raises(AttributeError, match=r"'loda', did you mean load\?$"):
         hsl.loda  # noqa: B018
     assert not hasattr(hsl, "nothing")
 

@@ -61,22 +61,22 @@ def test_help_and_lists(line: str, tmp_path: Path) -> None:
 
 
 REFUSED = {
-    "edti": "no verb 'edti'; did you mean edit?",
-    "train fti": "no verb 'fti'; did you mean fit?",
+    "edti": "no verb 'edti', did you mean edit?",
+    "train fitt": "no verb 'fitt', did you mean fit?",
     "train fit --config none.yaml": "none.yaml: no such file",
     "train fit --config=method/svn": "did you mean method/svm?",
-    "edit --seeds 0 --direcion Smiling": "unknown option --direcion; did you mean --direction?",
+    "edit --seeds 0 --direcion Smiling": "unknown option --direcion, did you mean --direction?",
     "edit --direction Smiling": "give images or --seeds",
     "edit --seeds 0 --direction Smiling --speed fast": "invalid choice: 'fast'",
-    "study latent": "no verb 'latent'; did you mean latents?",
-    "study latents --step 3": "unknown option --step; did you mean --steps?",
+    "study latent": "no verb 'latent', did you mean latents?",
+    "study latents --step 3": "unknown option --step, did you mean --steps?",
     "study latents --images 1": "want --images of 2 or more",
-    "data descibe": "no verb 'descibe'; did you mean describe?",
+    "data descibe": "no verb 'descibe', did you mean describe?",
     "data describe --config data/toyface": "did you mean data/toyfaces?",
-    "data describe --confg a": "unknown option --confg; did you mean --config?",
-    "store lst .": "no verb 'lst'; did you mean list?",
-    "store prune . --day 3": "unknown option --day; did you mean --days?",
-    "convert a.pt out --qvk new": "unknown option --qvk; did you mean --qkv?",
+    "data describe --confg a": "unknown option --confg, did you mean --config?",
+    "store lst .": "no verb 'lst', did you mean list?",
+    "store prune . --day 3": "unknown option --day, did you mean --days?",
+    "convert a.pt out --qvk new": "unknown option --qvk, did you mean --qkv?",
 }
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from hsl.lazy import lazily
 
 if TYPE_CHECKING:
-    from hsl.directions import shipped
+    from hsl.directions.shipped import shipped
     from hsl.edit.command import main
     from hsl.edit.joining import coefficients, join
     from hsl.edit.parts import Part, find_direction, load_for
@@ -26,7 +26,7 @@ else:
             "join": "hsl.edit.joining",
             "load_for": "hsl.edit.parts",
             "main": "hsl.edit.command",
-            "shipped": "hsl.directions",
+            "shipped": "hsl.directions.shipped",
         },
     )
 

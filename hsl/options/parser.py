@@ -52,7 +52,7 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse options; of one that there is not, say what was meant."""
         unknown = _UNKNOWN.fullmatch(message)
-        if unknown and "; did you mean " not in message:  # by the parser of the verb
+        if unknown and ", did you mean " not in message:  # by the parser of the verb
             message += self._meant(unknown["option"] or unknown["key"])
         super().error(message, ex)
 

@@ -16,7 +16,7 @@ _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, Unpick
 _REFUSALS = (ValueError, TypeError, RuntimeError, ModuleNotFoundError, MisconfigurationException)
 _REFUSED = re.compile(rf"\S+: {REFUSAL}[^\n]*")
 #: What jsonargparse's own errors, which are beneath, do not say.
-_MEANT = re.compile(r"; did you mean [^\n]*\?$", re.MULTILINE)
+_MEANT = re.compile(r", did you mean [^\n]*\?$", re.MULTILINE)
 _KEY = re.compile(r'Parser key "([^"]+)"')
 
 

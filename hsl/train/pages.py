@@ -1,6 +1,8 @@
 """The help of ``python -m hsl.train``, which needs no class; the parser's own, of all options of
 all classes, is ``fit --help.all``."""
 
+from hsl.bundled import BUNDLED
+
 _TOP = """
 usage: python -m hsl.train VERB [options]
 
@@ -25,7 +27,7 @@ verbs:
   VERB --help.all    all options of all classes
   --version          show the version
 """
-_OPTIONS = """
+_OPTIONS = f"""
 options:
   -h, --help                 show this
   --help.all                 show all options of all classes
@@ -53,7 +55,7 @@ the method:
   --model.speed.bfloat16 B   true: the U-Net in bfloat16
 
 the images:
-  --data CLASS               hsl.data.toyfaces.ToyFacesDataModule (default), ...
+  --data CLASS               {BUNDLED.data} (default), ...
   --data.help [CLASS]        all its options
   --data.train N             how many images to train on
   --data.validation N        ... to choose strengths on

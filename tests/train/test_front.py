@@ -47,7 +47,7 @@ def test_there_is_a_page_for_every_verb() -> None:
     ("words", "line"),
     [
         ([], "give a verb"),
-        (["fitt"], "no verb 'fitt'; did you mean fit"),
+        (["fitt"], "no verb 'fitt', did you mean fit"),
         (["fit", "-c", "none.yaml"], "none.yaml: no such file"),
         (["fit", "--config=none.yaml"], "none.yaml: no such file"),
         (["--config", "none.yaml", "fit"], "none.yaml: no such file"),
@@ -94,4 +94,4 @@ def test_what_was_meant(words: list[str], meant: str | None, monkeypatch, capsys
     monkeypatch.setattr(sys, "argv", ["hsl.train"])
     assert front.main(["fit", *words]) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.partition("; did you mean ")[2] == (f"{meant}?" if meant else "")
+    assert line.partition(", did you mean ")[2] == (f"{meant}?" if meant else "")
