@@ -6,6 +6,7 @@ from pathlib import Path
 from hsl import commands
 from hsl.backbones.presets import PRESETS
 from hsl.bundled import BUNDLED
+from hsl.errors import HslError
 from hsl.options.commandline import CommandLine
 
 EXAMPLES = f"""
@@ -14,7 +15,11 @@ EXAMPLES = f"""
   python -m hsl.convert model.pt weights/mine --image-size 64 --qkv new --head-channels 32 \\
       --schedule cosine
   python -m hsl.convert {BUNDLED.backbone} --check face.png
+  python -m hsl.convert --x smile_boundary_z.sav --h smile_boundary_h.sav smile.safetensors \\
+      --backbone weights/celeba_hq --t 500
 """
+#: Options of boundaries alone, and those that both jobs have; all others are of checkpoints.
+_OF_BOUNDARIES, _OF_BOTH = ("x", "h", "backbone", "t", "absolute"), ("original", "out", "name")
 ABOUT = """
 Convert an original U-Net file (DDPM, SDEdit, DDIM; ADM, P2, ILVR, improved-diffusion) to a
 diffusers folder. The architecture is read off the file; what it does not say comes from a preset
@@ -29,9 +34,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str] | None) -> None:
     options = parser().parse(arguments)
+    is_boundary = options.x is not None or options.h is not None
+    for name, value in vars(options).items():
+        if value is None or name in _OF_BOTH or (name in _OF_BOUNDARIES) == is_boundary:
+            continue
+        needed = "an original checkpoint, without --x and --h" if is_boundary else "--x or --h"
+        raise HslError(f"--{name.replace('_', '-')} goes with {needed}")
     with commands.importing():  # after what is refused without it
-        from hsl.convert.conversion import run
-    run(options)
+        from hsl.convert import boundaries, conversion
+    (boundaries if is_boundary else conversion).run(options)
 
 
 def parser() -> CommandLine:
@@ -41,6 +52,9 @@ def parser() -> CommandLine:
     )
     _files(made.add_argument_group("files"))
     _unstated(made.add_argument_group("what the file does not say (default: as a preset says)"))
+    _boundaries(made.add_argument_group(
+        "boundaries", "With --x, --h or both: convert a boundary that BoundaryDiffusion's code "
+        "pickled to OUT.safetensors, for python -m hsl.edit --boundary."))  # fmt: skip
     return made
 
 
@@ -50,7 +64,7 @@ def _files(group: argparse._ArgumentGroup) -> None:
         help="the file; with --check alone, anything that hsl loads")  # fmt: skip
     add("out", nargs="?", metavar="OUT", help="folder to make")
     add("--part", metavar="KEY", help="which of several state dicts, e.g. 4 or model")
-    add("--name", help="what the backbone is called (default: as the folder)")
+    add("--name", help="what the backbone or boundary is called (default: as OUT)")
     add("--check", type=Path, metavar="IMAGE",
         help="refuse a model whose eps error on this image is too large")  # fmt: skip
 
@@ -70,3 +84,13 @@ def _unstated(group: argparse._ArgumentGroup) -> None:
         help="whether the network sees t*1000/timesteps")  # fmt: skip
     add("--untrained-labels", action="store_const", const=True,
         help="leave out label_emb, which was never trained (files of Asyrp's code)")  # fmt: skip
+
+
+def _boundaries(group: argparse._ArgumentGroup) -> None:
+    add = group.add_argument
+    add("--x", type=Path, metavar="FILE", help="the SVM in x_t (smile_boundary_z.sav)")
+    add("--h", type=Path, metavar="FILE", help="the SVM in h (smile_boundary_h.sav)")
+    add("--backbone", metavar="NAME", help="what they were fitted on: name, folder, file or Hub id")
+    add("--t", type=int, metavar="T", help="the timestep they were fitted at (their --t_0, as 500)")
+    add("--absolute", action="store_const", const=True,
+        help="let a strength be the coordinate to arrive at, not the distance to go")  # fmt: skip

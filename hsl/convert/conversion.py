@@ -116,7 +116,7 @@ def _write(original: Original, folder: Path, name: str) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Do what the command line asks for; the last line printed is the folder's path."""
+    """Convert, or check, a checkpoint; the last line printed is the folder's path."""
     told = Unstated(**{k: getattr(options, k) for k in vars(Unstated())})
     if options.check is not None:
         require_file(options.check, "an image to check with")

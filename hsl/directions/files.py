@@ -53,6 +53,7 @@ ABOUT: dict[str, Rule] = {
     "data_hash": optional(text()),
     "unit": optional(text()),
     "accuracy": table(number(0, 1)),
+    "lengths": table(number(0)),
 }
 
 

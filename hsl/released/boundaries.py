@@ -18,7 +18,8 @@ def boundary_from_official(
 ) -> Boundary:
     """The boundary in the files of one attribute, to be crossed as the paper says.
 
-    The normals are the SVMs' coefficients at unit length; a strength is a distance. The released
+    The normals are the SVMs' coefficients at unit length (``about["lengths"]`` has the length that
+    they were of); a strength is a distance. The released
     code instead moves to an absolute coordinate, and takes h from the timestep before t: for its
     very edits see `hsl.released.boundary_diffusion`.
 
@@ -41,7 +42,7 @@ def boundary_from_official(
         raise HslError(f"{h}: is for the h after the middle block, not {backbone.tap} it")
     shapes = {"x": backbone.x_shape, "h": backbone.h_shape}
     files = {space: Path(file) for space, file in (("x", x), ("h", h)) if file is not None}
-    normals, biases = {}, {}
+    normals, biases, lengths = {}, {}, {}
     for space, path in files.items():
         coef, intercept = read_official(path)
         if len(coef) != math.prod(shapes[space]):
@@ -49,7 +50,7 @@ def boundary_from_official(
                 f"{path}: is for {len(coef)} features, but {space} of {backbone.name} has "
                 f"{shapes[space]}: give another backbone, or the other file"
             )
-        norm = float(coef.norm())
+        lengths[space] = norm = float(coef.norm())
         normals[space] = (coef / norm).float().view(1, *shapes[space])
         biases[space] = intercept / norm
     boundary = Boundary(normals.get("x"), normals.get("h"), [t], t, absolute)
@@ -58,6 +59,7 @@ def boundary_from_official(
     boundary.about = provenance(backbone) | {
         "method": "boundarydiffusion",
         "released": {space: path.name for space, path in files.items()},
+        "lengths": lengths,
         "unit": "distance",
         "injection": "symmetric",
         "t_edit": t,
