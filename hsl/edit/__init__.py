@@ -2,7 +2,7 @@
 
 `options` and `rules` read the command line, `parts` finds directions, `joining` makes one `Edit` of
 them, `plan` says what is to be done, `sweep` gives it many strengths, `sources` inverts or samples,
-`jobs` does the work, `pictures` shows it.
+`released` begins as BoundaryDiffusion's code does, `jobs` does the work, `pictures` shows it.
 """
 
 from typing import TYPE_CHECKING

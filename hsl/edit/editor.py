@@ -13,6 +13,7 @@ from hsl.bundled import BUNDLED
 from hsl.data.images import load_images
 from hsl.directions import Boundary, Direction
 from hsl.directions.shipped import Kind, short
+from hsl.edit import released
 from hsl.edit.joining import join, overridden
 from hsl.edit.parts import Part, find_direction, part_of
 from hsl.edit.plan import Plan, walked
@@ -180,18 +181,54 @@ class Editor:
             walked(plan, self.steps, self.invert_steps, sampled, scaled), inverted, eta
         )
 
+    def edit_as_released(
+        self,
+        inverted: Inverted,
+        boundary: Named,
+        coordinates: float | Sequence[float],
+        eta: float = 1.0,
+    ) -> Edited:
+        """Edit images or samples as BoundaryDiffusion's released code does: see
+        `hsl.released.boundary_diffusion`.
+
+        Args:
+            inverted: of `invert` or `sample`.
+            boundary: the name of a shipped one, a file or a `Boundary`.
+            coordinates: where to go along the unit normals; several give each image with all.
+            eta: share of the posterior's noise.
+
+        Raises:
+            HslError: no such boundary, one of another backbone, or in one space alone.
+        """
+        parts, axes = _parts({boundary: coordinates}, "boundaries", [])
+        parts[0].direction.check(self.backbone)
+        edit = join([(parts[0].direction, 1.0)], self.steps, None, None)
+        plan = Plan(self.backbone, edit, parts, [], axes, [], [], None, [], as_released=True)
+        sampled = inverted.inputs.images is None
+        return self.carry_out(walked(plan, self.steps, self.invert_steps, sampled), inverted, eta)
+
     @torch.no_grad()
     def carry_out(self, plan: Plan, inverted: Inverted, eta: float = 0.0) -> Edited:
         """Do what a plan says to images or samples."""
         inputs, n = inverted.inputs, len(inverted)
-        before = inverted.unedited(plan.backbone, plan.inversion, plan.grid, eta, self.batch)
-        edit = _swept(plan, n)
         count = math.prod(len(axis.values) for axis in plan.axes)
-        x_T, index = (v.repeat_interleave(count, 0) for v in (before.x_T, inputs.numbers))
+        if plan.as_released:
+            before, x_T, edit = self._begun(plan, inputs)
+        else:
+            before = inverted.unedited(plan.backbone, plan.inversion, plan.grid, eta, self.batch)
+            x_T, edit = before.x_T.repeat_interleave(count, 0), _swept(plan, n)
+        index = inputs.numbers.repeat_interleave(count, 0)
         images, record = sample(plan.backbone, x_T, plan.grid, edit, eta, index, batch=self.batch)
         if plan.axes:
             images = images.unflatten(0, (n, count))
         return Edited(images, plan, inputs, before, record)
+
+    def _begun(self, plan: Plan, inputs: Inputs) -> released.Begun:
+        """Where a plan's edits as released begin."""
+        part = plan.parts[0]
+        coordinates = plan.axes[0].values if plan.axes else [part.strength]
+        return released.begun(plan.backbone, part, inputs, coordinates, plan.inversion,
+                              plan.grid, self.batch)  # fmt: skip
 
 
 def _swept(plan: Plan, n: int) -> Edit:

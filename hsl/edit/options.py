@@ -15,6 +15,7 @@ EXAMPLES = """
   python -m hsl.edit photo.png --direction Smiling=0.8 --direction Wearing_Lipstick --out out
   python -m hsl.edit faces/ --direction runs/latest/directions/Smiling.safetensors
   python -m hsl.edit photo.png --boundary Eyeglasses --boundary Smiling=-1 --keep Male --out out
+  python -m hsl.edit photo.png --boundary Eyeglasses --as-released --interpolate -20:20:5
   python -m hsl.edit photo.png --direction Smiling --interpolate -1:1:7
   python -m hsl.edit photo.png --direction Smiling --direction Eyeglasses \\
       --interpolate Smiling=-1:1:5 --interpolate Eyeglasses=0:2:5
@@ -69,6 +70,10 @@ def _what(group: argparse._ArgumentGroup) -> None:
         help="a semantic boundary to cross in one step, by its file or the name of a shipped one; "
         "several add; the distance is the one chosen on validation images if it is not "
         "given")  # fmt: skip
+    add("--as-released", action="store_true",
+        help="cross a boundary as BoundaryDiffusion's released code does, not as its paper says: "
+        "to a coordinate along the normals (NAME=COORDINATE, or --interpolate), with the h of the "
+        "step before, and noise")  # fmt: skip
     add("--keep", action="append", metavar="NAME",
         help="a direction (with --boundary: a boundary) whose share is projected away")  # fmt: skip
     add("--scaled", action="store_true",
@@ -113,9 +118,9 @@ def _how(group: argparse._ArgumentGroup) -> None:
     add("--dt-lambda", type=float, metavar="F", help="multiply D_t by F where --dt-end says")
     add("--dt-end", type=int, metavar="T",
         help="... at t >= T (default: 999, the first step)")  # fmt: skip
-    add("--eta", type=float, default=0.0, metavar="E",
+    add("--eta", type=float, metavar="E",
         help="the share of the posterior's noise at all steps, edited or not: 0 is DDIM (default), "
-        "1 DDPM")  # fmt: skip
+        "1 DDPM (default of --as-released)")  # fmt: skip
 
 
 def _files(group: argparse._ArgumentGroup) -> None:

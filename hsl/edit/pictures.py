@@ -72,7 +72,7 @@ def _besides(made: Plan) -> str:
     """What else was asked for, or is done unasked: attributes that are kept, boosting."""
     kept = [f"keeping {', '.join(made.kept)}"] if made.kept else []
     boosted = [f"boosting below t = {made.edit.t_boost}"] if made.edit.t_boost else []
-    return "; ".join(kept + boosted)
+    return "; ".join([*kept, *boosted, *(["as released"] if made.as_released else [])])
 
 
 def _titled(figure: "Figure", lines: list[str]) -> "Figure":

@@ -11,7 +11,7 @@ from hsl.backbones import Backbone
 from hsl.data.images import load_images
 from hsl.directions import Boundary
 from hsl.directions.shipped import Kind, short
-from hsl.edit import interval, sweep, texts
+from hsl.edit import interval, released, sweep, texts
 from hsl.edit.explicit import h_along
 from hsl.edit.joining import coefficients, join, overridden
 from hsl.edit.parts import Part, find_direction, load_for, move, part
@@ -36,7 +36,7 @@ class Plan(NamedTuple):
     ``edit`` is that of one strength (of a single direction on an axis: 1); ``units`` are the parts'
     `coefficients`; ``inversion`` and ``grid`` ascend to the same timestep; ``content``, the image
     whose h is injected, is ``[1, 3, S, S]``; ``kept`` are the names of what ``--keep`` leaves as it
-    is.
+    is; ``as_released`` says that it is done as `hsl.edit.released` does it.
     """
 
     backbone: Backbone
@@ -48,6 +48,7 @@ class Plan(NamedTuple):
     grid: list[int]
     content: Tensor | None
     kept: list[str]
+    as_released: bool = False
 
 
 def planned(options: argparse.Namespace) -> Plan:
@@ -76,8 +77,8 @@ def planned(options: argparse.Namespace) -> Plan:
         edit = _of(options, backbone, parts)
     kept_names = [short(name) for name in options.keep or []]
     return walked(
-        Plan(backbone, edit, parts, [], axes, [], [], content, kept_names), options.steps,
-        options.invert_steps, bool(options.seeds), options.scaled,
+        Plan(backbone, edit, parts, [], axes, [], [], content, kept_names, options.as_released),
+        options.steps, options.invert_steps, bool(options.seeds), options.scaled,
     )  # fmt: skip
 
 
@@ -97,6 +98,11 @@ def walked(
         HslError: too many or too few steps, or none of them is edited.
     """
     edit, schedule = plan.edit, plan.backbone.schedule
+    if plan.as_released:
+        released.require_crossing(plan.parts, bool(plan.axes), sampled)
+        grid = released.grid(edit.t_edit, steps, "--steps")
+        inversion = released.grid(edit.t_edit, invert_steps or steps, "--invert-steps")
+        return plan._replace(inversion=inversion, grid=grid, units=[1.0])
     grid = grid_for(schedule, edit, steps, sampled)
     if not any(edit.acts(t) for t in grid):
         span = f"t_edit={edit.t_edit}"
@@ -179,12 +185,15 @@ def say(made: Plan, steps: int) -> None:
     crossed = isinstance(edit.direction, Boundary)
     way = "crossed" if crossed else edit.injection
     title = f"{way}, {len(times)} of {len(made.grid)} steps edited, {span}; {boosting}"
+    if made.as_released:
+        title = f"crossed as released, {len(made.grid)} steps from t = {made.grid[-1]}"
     title += f"; keeping {', '.join(made.kept)}" if made.kept else ""
     rows: list[dict[str, Any]] = []
     for p, unit in zip(made.parts, made.units, strict=True):
         own = [a for a in made.axes if a.name == p.name or len(made.parts) == 1]
         ends = (own[0].values[0], own[0].values[-1]) if own else (p.strength,)
         what, much = ("boundary", "distance") if crossed else ("direction", "strength")
+        much = "coordinate" if made.as_released else much
         rows.append({what: p.name, much: _between(ends)})
         if not crossed and edit.injection not in SHARES:
             n_train = p.direction.about.get("steps")

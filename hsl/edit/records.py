@@ -14,6 +14,7 @@ from hsl.errors import HslError
 from hsl.files.tensors import read_tensors, require_weights, write_tensors
 from hsl.process import Edit, Noise, SeededNoise, last, reverse
 from hsl.progress import track
+from hsl.released.boundary_diffusion import Carried
 from hsl.schema import (
     Rule,
     anything,
@@ -161,7 +162,7 @@ class SampleRecord:
             return None
         self.edit.direction.to(device)
         strength, mask, direction = self.edit.strength, self.edit.mask, self.edit.direction
-        if isinstance(direction, PerImage):
+        if isinstance(direction, PerImage | Carried):
             direction = direction.of(rows)
         if isinstance(strength, Tensor) and strength.ndim:
             strength = strength[rows]
@@ -290,4 +291,6 @@ def _edit(
     direction = filled(config, weights, check(header["about"], ABOUT))
     if isinstance(direction, PerImage) and len(direction.weights) != n:
         raise ValueError(f"weights for {len(direction.weights)} images, not {n}")
+    if isinstance(direction, Carried) and len(direction.h) != n:
+        raise ValueError(f"h of {len(direction.h)} images, not {n}")
     return Edit(direction.requires_grad_(False), **(values | given))

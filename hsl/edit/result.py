@@ -114,6 +114,7 @@ def plan_about(plan: Plan) -> dict[str, Any]:
         "t_edit": edit.t_edit,
         "t_start": edit.t_start,
         "t_boost": edit.t_boost,
+        "as_released": plan.as_released,
         "steps": len(plan.grid),
         "invert_steps": len(plan.inversion),
     }

@@ -7,6 +7,7 @@ from hsl.errors import HslError
 
 #: One of the second must be there for the first to mean something.
 _NEEDS = {
+    "as_released": ("boundary",),
     "keep": ("direction", "boundary"),
     "scaled": ("direction",),
     "gamma": ("content",),
@@ -26,6 +27,7 @@ _NEEDS = {
 _EXCLUDES = {
     "save_mean": ("boundary", "content", "interpolate", "record", "out", "injection", "mask",
                   "eta", "dt_lambda"),
+    "as_released": ("keep", "t_edit", "t_boost"),
 }  # fmt: skip
 #: What a record leaves open; --steps and --batch are left alone, as it always was.
 _REPLAYED = ("replay", "backbone", "out", "device", "speed", "steps", "batch", "overwrite")
@@ -33,11 +35,13 @@ _NAMES = {"overall": "--global", "images": "images"}
 
 
 def contradictions(options: argparse.Namespace) -> None:
-    """Refuse options that do not go together, or without others; fill in the folder.
+    """Refuse options that do not go together, or without others; fill in the folder and eta.
 
     Raises:
         HslError: these are.
     """
+    if options.eta == 0 and not options.as_released:
+        options.eta = None  # done anyway, so it goes with everything
     given = _given(options)
     if options.replay:
         more = [_option(name).lstrip("-") for name in given if name not in _REPLAYED]
@@ -63,6 +67,8 @@ def contradictions(options: argparse.Namespace) -> None:
     if options.batch < 1:
         raise HslError(f"--batch {options.batch}: want at least 1")
     options.out = options.out or OUT
+    if options.eta is None:
+        options.eta = 1.0 if options.as_released else 0.0
 
 
 def _given(options: argparse.Namespace) -> list[str]:

@@ -6,7 +6,7 @@ the function and the lines in the release (``boundarydiffusion.py``, unless anot
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple, final
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from hsl.backbones import Backbone, Bottleneck
 from hsl.directions import Direction
 from hsl.errors import HslError
 from hsl.process import Edit, Noise, Step, invert, last, reverse
+from hsl.schema import Rule, listed, whole
 
 Inject = Literal["stale", "once", "never"]
 INJECT: tuple[Inject, ...] = ("stale", "once", "never")
@@ -105,9 +106,7 @@ def decode_as_released(
     """The reverse process from moved latents.
 
     The paper edits once, then denoises deterministically. The release sets eta to 1 and only
-    prints the ``--eta`` it was given (188, 666). And it hands each step's own h, not the edited
-    one, on to the next step: the first decodes with the moved h, every other one with the stale h
-    of the step before (179-194, 656-672).
+    prints the ``--eta`` it was given (188, 666), and injects h as `injected_as_released` says.
 
     Args:
         backbone: the frozen denoiser.
@@ -115,6 +114,27 @@ def decode_as_released(
         grid: ascending timesteps.
         eta: as in `reverse`.
         noise: for eta > 0.
+        inject: see `injected_as_released`.
+
+    Raises:
+        HslError: an unknown ``inject``.
+    """
+    edit = injected_as_released(backbone, latents.h, grid, inject)
+    return reverse(backbone, latents.x, grid, edit, eta, noise=noise)
+
+
+def injected_as_released(
+    backbone: Backbone, h: Tensor, grid: Sequence[int], inject: Inject | None = None
+) -> Edit | None:
+    """How the release puts a moved h ``[B, K, s, s]`` into the reverse process from its x.
+
+    It hands each step's own h, not the edited one, on to the next step: the first decodes with the
+    moved h, every other one with the stale h of the step before (179-194, 656-672).
+
+    Args:
+        backbone: the frozen denoiser.
+        h: after the move.
+        grid: ascending timesteps.
         inject: ``stale``; ``once``: into the first step alone, as the code seems to intend;
             ``never``: its i_DDPM networks (ADM, P2) are given h where they expect a class label,
             and ignore it (``utils/diffusion_utils.py``, 44). None: as released, so ``never`` if the
@@ -128,11 +148,10 @@ def decode_as_released(
         inject = "never" if backbone.learned_variance else "stale"
     if inject not in INJECT:
         raise HslError(f"inject {inject!r}: want one of {', '.join(INJECT)}")
-    edit = None
-    if inject != "never":
-        t_edit = grid[-1] if inject == "once" else 0
-        edit = Edit(_Carried(latents.h), t_edit=t_edit, injection="replaced")
-    return reverse(backbone, latents.x, grid, edit, eta, noise=noise)
+    if inject == "never":
+        return None
+    t_edit = grid[-1] if inject == "once" else 0
+    return Edit(Carried(h), t_edit=t_edit, injection="replaced")
 
 
 def edit_as_released(
@@ -221,13 +240,43 @@ def _decoded(
     return x.view_as(latents.x)
 
 
-class _Carried(Direction):
-    """Gives each step the h that the one before it computed, and the first one ``h``."""
+@final
+class Carried(Direction):
+    """Gives each step the h that the one before it computed, and the first one ``h``; for one walk
+    of the reverse process: another needs its own, of `of`.
+
+    Args:
+        h: ``[N, K, s, s]``, a map for each image of the batch that it will see.
+    """
+
+    kind = "carried"
+    rules: ClassVar[dict[str, Rule]] = {"shape": listed(whole(1), (4,))}
 
     def __init__(self, h: Tensor) -> None:
         super().__init__("h")
-        self.h = h
+        self.h: Tensor
+        self.register_buffer("h", h)
 
     def forward(self, b: Bottleneck, x: Tensor, t: int) -> Tensor:
+        if len(x) != len(self.h):
+            raise HslError(f"Carried: h of {len(self.h)} images, a batch of {len(x)}")
         carried, self.h = self.h, b.h
         return carried
+
+    def of(self, rows: slice) -> "Carried":
+        """The same for some of the images."""
+        return Carried(self.h[rows])
+
+    def outline(self) -> str:
+        return f"the h of the step before, for {len(self.h)} images"
+
+    def config(self) -> dict[str, Any]:
+        return {"kind": self.kind, "shape": list(self.h.shape)}
+
+    @classmethod
+    def from_config(cls, **arguments: Any) -> "Carried":
+        return cls(torch.zeros(arguments["shape"]))
+
+    @property
+    def h_shape(self) -> tuple[int, ...] | None:
+        return tuple(self.h.shape[1:])
