@@ -40,13 +40,13 @@ def test_the_python_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_the_conversions_of_the_readme(tmp_path: Path, monkeypatch, capsys) -> None:
-    """A file of the shapes in question is converted; the other command's file is not here."""
+    """A file of the shapes in question is converted; the other commands' files are not here."""
     monkeypatch.chdir(tmp_path)
     net = ADM(32, (1, 2), 1, [32], 64, True, True, True, head_channels=32, new_order=True)
     torch.save(net.state_dict(), "model.pt")
     text = (ROOT / "README.md").read_text()
     commands = re.findall(r"^    python -m hsl\.convert (.*)$", text, flags=re.MULTILINE)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         there = Path(command.split()[0]).exists()
         assert convert.main(shlex.split(command)) == (0 if there else 2)
