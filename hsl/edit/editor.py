@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hsl.backbones import PLAIN, Backbone, Speed, Tap, devices, load
+from hsl.backbones import Backbone, Speed, Tap, devices, load
 from hsl.bundled import BUNDLED
 from hsl.data.images import load_images
 from hsl.directions import Boundary, Direction
@@ -74,7 +74,7 @@ class Editor:
         batch: images at once.
         device: where to compute; None: on the GPU, where there is one.
         tap: where h is read and edited; directions say which they are for.
-        speed: how the backbone computes.
+        speed: how the backbone computes; None: as it was loaded.
 
     Raises:
         HslError: no such backbone or device.
@@ -89,12 +89,13 @@ class Editor:
         batch: int = 16,
         device: str | None = None,
         tap: Tap = "after",
-        speed: Speed = PLAIN,
+        speed: Speed | None = None,
     ) -> None:
         self.backbone = load(backbone, tap) if isinstance(backbone, str) else backbone
         if device is not None or isinstance(backbone, str):
             devices.move(self.backbone, device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        self.backbone.run_with(speed)
+        if speed is not None:
+            self.backbone.run_with(speed)
         self.steps, self.invert_steps, self.batch = steps, invert_steps, batch
 
     def __repr__(self) -> str:

@@ -10,7 +10,7 @@ from hsl import edit
 from hsl.backbones import PLAIN, Backbone, Speed, load
 from hsl.data.images import load_images
 from hsl.directions import Direction, ImplicitFunction, Shift, provenance
-from hsl.edit import interval, jobs, sources
+from hsl.edit import editor, interval, sources
 from hsl.edit.explicit import h_along, mean_delta_h
 from hsl.edit.records import sample
 from hsl.encoders.perceptual import PerceptualDistance
@@ -47,7 +47,7 @@ def edits(monkeypatch) -> list[Edit]:
         made.append(edit)
         return sample(backbone, x, grid, edit, *rest, **named)
 
-    monkeypatch.setattr(jobs, "sample", watched)
+    monkeypatch.setattr(editor, "sample", watched)
     return made
 
 
