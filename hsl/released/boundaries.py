@@ -3,6 +3,8 @@
 import math
 from pathlib import Path
 
+from torch import Tensor
+
 from hsl.backbones import Backbone
 from hsl.directions import Boundary, provenance
 from hsl.errors import HslError
@@ -19,9 +21,8 @@ def boundary_from_official(
     """The boundary in the files of one attribute, to be crossed as the paper says.
 
     The normals are the SVMs' coefficients at unit length (``about["lengths"]`` has the length that
-    they were of); a strength is a distance. The released
-    code instead moves to an absolute coordinate, and takes h from the timestep before t: for its
-    very edits see `hsl.released.boundary_diffusion`.
+    they had); a strength is a distance. The released code instead moves to an absolute coordinate,
+    and takes h from the timestep before t: `hsl.released.boundary_diffusion` edits so.
 
     Args:
         x: the file of x_t (``smile_boundary_z.sav``), or None.
@@ -40,19 +41,10 @@ def boundary_from_official(
         raise HslError(f"t={t}: want a timestep in [0, {len(backbone.schedule) - 1}]")
     if h is not None and backbone.tap != "after":
         raise HslError(f"{h}: is for the h after the middle block, not {backbone.tap} it")
-    shapes = {"x": backbone.x_shape, "h": backbone.h_shape}
     files = {space: Path(file) for space, file in (("x", x), ("h", h)) if file is not None}
     normals, biases, lengths = {}, {}, {}
     for space, path in files.items():
-        coef, intercept = read_official(path)
-        if len(coef) != math.prod(shapes[space]):
-            raise HslError(
-                f"{path}: is for {len(coef)} features, but {space} of {backbone.name} has "
-                f"{shapes[space]}: give another backbone, or the other file"
-            )
-        lengths[space] = norm = float(coef.norm())
-        normals[space] = (coef / norm).float().view(1, *shapes[space])
-        biases[space] = intercept / norm
+        normals[space], biases[space], lengths[space] = _hyperplane(path, space, backbone)
     boundary = Boundary(normals.get("x"), normals.get("h"), [t], t, absolute)
     for space, bias in biases.items():
         boundary.biases[space].data.fill_(bias)
@@ -68,3 +60,17 @@ def boundary_from_official(
     }
     boundary.requires_grad_(False)
     return boundary
+
+
+def _hyperplane(path: Path, space: str, backbone: Backbone) -> tuple[Tensor, float, float]:
+    """The unit normal ``[1, ...]`` and the bias in the file of one space (x or h), and the length
+    that the coefficients had: <v, coef> + intercept = length (<v, normal> + bias)."""
+    shape = backbone.x_shape if space == "x" else backbone.h_shape
+    coef, intercept = read_official(path)
+    if len(coef) != math.prod(shape):
+        raise HslError(
+            f"{path}: is for {len(coef)} features, but {space} of {backbone.name} has "
+            f"{shape}: give another backbone, or the other file"
+        )
+    length = float(coef.norm())
+    return (coef / length).float().view(1, *shape), intercept / length, length
