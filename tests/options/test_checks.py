@@ -20,7 +20,7 @@ BAD: list[tuple[Any, str, list[Any]]] = [
     (Strength, "images", [0, -3, None]),
     (Strength, "strengths", [[], [math.nan], [0.5, math.inf], None, [1.0, 0.5], ["a"]]),
     (Strength, "share", [0, -0.1, 1.1, math.nan, None]),
-    (Grids, "images", [0, -1, None]),
+    (Grids, "images", [-1, 0.5, None]),
     (Grids, "factors", [[], [math.nan], None]),
     (Grids, "batch", [0, None]),
     (Intervals, "images", [0, -1]),

@@ -12,6 +12,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.strategies import DDPStrategy
 
 from hsl.train import inside_lightning
@@ -36,6 +37,13 @@ def test_lightning_still_has(name: str) -> None:
     kind = getattr(importlib.import_module(module), owner, None)
     assert kind is not None, f"Lightning {L.__version__} has no {owner} in {module} any more"
     assert hasattr(kind, field), f"Lightning {L.__version__}: {owner} has no {field} any more"
+
+
+def test_a_wandb_logger_has_what_it_begins_a_run_with(tmp_path: Path) -> None:
+    logger = WandbLogger(save_dir=str(tmp_path), offline=True)
+    assert hasattr(logger, "_wandb_init"), f"Lightning {L.__version__}: no _wandb_init any more"
+    inside_lightning.leave_out_anonymous(logger)
+    assert "anonymous" not in logger._wandb_init
 
 
 @pytest.mark.parametrize("field", ["fit_loop", "_signal_connector"])
