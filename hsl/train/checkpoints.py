@@ -30,12 +30,13 @@ class Checkpoints(Checkpoint):
     """Keeps ``checkpoints/last.ckpt`` in the run folder: weights, optimiser, schedule, place in the
     data, random numbers of every rank, and the means of the epoch so far.
 
-    A closed form, which has no optimiser, has nothing to keep before its end: what it computed of
-    each image is in its method's cache.
+    A closed form has no optimiser and no such checkpoints: what it has computed of each image is
+    in its method's cache.
 
     Args:
         every_n_epochs: save at the end of each so many epochs, and of the last.
-        every_n_batches: save within epochs too, after each so many batches of the run; None: not.
+        every_n_batches: save also after each so many batches of the run; None: at the end of
+            epochs alone.
 
     Raises:
         HslError: a number below 1.
@@ -50,11 +51,11 @@ class Checkpoints(Checkpoint):
         self.every_n_epochs, self.every_n_batches = every_n_epochs, every_n_batches
         self._state: dict[str, Any] = {}
         self._sums: dict[str, dict[str, torch.Tensor]] = {}
-        #: The epoch in which the run began: another than 0 from another run's checkpoint.
+        #: The epoch in which the run began: above 0 where it began with another run's checkpoint.
         self._first = 0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Take up what was kept, after all that may draw random numbers before the first batch.
+        """Restore what the checkpoint holds, after all that draws random numbers before a batch.
 
         Raises:
             HslError: the run had another number of ranks.
@@ -71,7 +72,9 @@ class Checkpoints(Checkpoint):
         mine = state["ranks"][trainer.global_rank]
         _set_random(mine["random"])
         self._sums = mine["sums"]
-        if state["row"]:  # it was due when the checkpoint was made, and may not have been written
+        if state[
+            "row"
+        ]:  # the loggers were to write it when the checkpoint was made, and may not have
             for logger in trainer.loggers:
                 logger.log_metrics(state["row"], step=state["steps"] - 1)
 
@@ -86,14 +89,14 @@ class Checkpoints(Checkpoint):
         """Save, if it is time; the last batch of an epoch is left to the epoch's end."""
         add_sums(trainer, self._sums)
         loop, every = trainer.fit_loop, self.every_n_batches
-        wanted = every is not None and (loop.total_batch_idx + 1) % every == 0
-        if wanted and not loop.epoch_loop.batch_progress.is_last_batch:
+        is_time = every is not None and (loop.total_batch_idx + 1) % every == 0
+        if is_time and not loop.epoch_loop.batch_progress.is_last_batch:
             self._save(trainer, within=True)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save, if it is time; Lightning calls this after the method's own hook."""
-        done = trainer.current_epoch + 1
-        if done % self.every_n_epochs == 0 or done == trainer.max_epochs:
+        epochs = trainer.current_epoch + 1
+        if epochs % self.every_n_epochs == 0 or epochs == trainer.max_epochs:
             self._save(trainer, within=False)
 
     def state_dict(self) -> dict[str, Any]:
@@ -141,14 +144,14 @@ class WholeFiles(TorchCheckpointIO):
         Raises:
             HslError: no such file, or a damaged one.
         """
-        found: dict[str, Any] = checkpoints.read(path)
-        return found
+        checkpoint: dict[str, Any] = checkpoints.read(path)
+        return checkpoint
 
 
 def _prepare(trainer: L.Trainer, method: Method, first: int) -> None:
-    """Let a method without a folder for it compute again what it kept of each image since its
-    ``first`` epoch: in the same batches, as the last digits of what is computed of an image depend
-    on those beside it."""
+    """Let a method whose store is in memory compute again what it had stored of the images since
+    its ``first`` epoch: in the same batches, as the last digits of a result depend on the other
+    images of its batch."""
     data = getattr(trainer, "datamodule", None)
     if method.store.folder is not None or not isinstance(data, DataModule):
         return

@@ -41,21 +41,21 @@ class RunCLI(LightningCLI):
     run: Run
     #: The configuration as it was given, before anything is filled in.
     given: Any
-    #: How far the run got that is resumed; None if none is.
+    #: How far the run got that is resumed; None: no run is resumed.
     progress: resume.Progress | None = None
-    #: The checkpoint that it left.
-    kept: dict[str, Any] | None = None
+    #: The checkpoint that the resumed run left.
+    checkpoint: dict[str, Any] | None = None
 
     def _set_seed(self) -> None:
         """Take a seed, which is the last that is given."""
         super()._set_seed()
         self.given = self.config[self.subcommand].clone()
-        # of this command alone, not of one that begins with its file
+        # these are of this command alone, and not of a later one that begins with its file
         self.given.name, self.given.resume, self.given.overwrite = None, False, False
 
     def instantiate_classes(self) -> None:
-        """Find the run folder, and how far a run got that is to be resumed, before anything is
-        made.
+        """Find the run's folder and, of a run that is to be resumed, how far it got; then make the
+        method, the data and the trainer.
 
         Raises:
             Finished: the run is complete.
@@ -64,31 +64,31 @@ class RunCLI(LightningCLI):
         require_srun(config.trainer.plugins)
         runs = Path(config.runs)
         missing = [path for path in (runs, *runs.parents) if not path.exists()]
-        known, ending = self._name(config), _PASSING if config.trainer.fast_dev_run else ""
-        name = known or jobs.agreed(lambda: jobs.new_folder(runs, ending))
+        stated, ending = self._name(config), _PASSING if config.trainer.fast_dev_run else ""
+        name = stated or jobs.agreed(lambda: jobs.new_folder(runs, ending))
         self.run = Run(runs / f"{name}{ending}", str(self.subcommand), bool(ending))
         self.run.missing, RunCLI.at_work = missing, self.run
-        named = config.name or os.environ.get("HSL_RUN")
+        is_named = bool(config.name or os.environ.get("HSL_RUN"))
         self.run.named = config.name is not None
         os.environ["HSL_RUN"] = name  # ranks that this process starts use it too
         if config.trainer.enable_progress_bar is False:
             os.environ["HSL_PROGRESS"] = "0"
-        again = jobs.restarted() and fits and bool(known) and self.run.folder.is_dir()
-        if wanted := bool(config.resume or again):
+        requeued = jobs.restarted() and fits and bool(stated) and self.run.folder.is_dir()
+        if resumes := bool(config.resume or requeued):
             self._resume(config)
         else:
             self._require_other(config.ckpt_path)
-            self.run.require_free(config.overwrite, bool(named))
+            self.run.require_free(config.overwrite, is_named)
         self.run.claim()
-        if wanted and self.run.first and resume.progress(self.run.folder) != self.progress:
+        if resumes and self.run.first and resume.progress(self.run.folder) != self.progress:
             raise HslError(f"{self.run.folder}: another command has just gone on with it")
         super().instantiate_classes()
-        # what is kept in memory is taken up in the order in which it was made
-        self.model.store.whole = wanted and self.model.store.folder is not None
+        # a store in memory is filled again by `Checkpoints`, batch by batch as in the first run
+        self.model.store.whole = resumes and self.model.store.folder is not None
 
     def _name(self, config: Any) -> str | None:
-        """The name of the run: as given, that of the ``config.yaml`` to go on with, or the job's;
-        None where there is none of them.
+        """The name of the run: the one given, else that of the run whose ``config.yaml`` is given,
+        else the job's; None where there is none of these.
 
         Raises:
             HslError: a name that no run can have, or nothing that can be resumed.
@@ -124,13 +124,13 @@ class RunCLI(LightningCLI):
         anew = self.progress == "nothing"
         if not anew or (folder / "config.yaml").exists():
             dump = self._parser("fit").dump
-            now, filled = (dump(each, skip_unset=False) for each in (self.given, config))
+            now, filled = (dump(options, skip_unset=False) for options in (self.given, config))
             resume.require_alike(folder, now, anew, filled)
         if anew:
             return
-        self.save_config_callback = None  # it is there, and shall not be half-written
+        self.save_config_callback = None  # config.yaml is there already, and stays as it is
         path = folder / (resume.LAST if self.progress == "training" else resume.FITTED)
-        self.kept = check_checkpoint(str(path), self.progress == "training")
+        self.checkpoint = check_checkpoint(str(path), self.progress == "training")
         if self.progress == "training":
             config.ckpt_path = str(path)
 
@@ -140,9 +140,9 @@ class RunCLI(LightningCLI):
         Raises:
             HslError: it would.
         """
-        own = (self.run.folder / "checkpoints").resolve()
+        checkpoints = (self.run.folder / "checkpoints").resolve()
         fits = self.subcommand == "fit" and checkpoint is not None
-        if fits and Path(str(checkpoint)).resolve().is_relative_to(own):
+        if fits and Path(str(checkpoint)).resolve().is_relative_to(checkpoints):
             raise HslError(f"--ckpt_path {checkpoint} would be replaced by this run: go on with it "
                            "by --resume, or give another --name")  # fmt: skip
 
@@ -160,7 +160,7 @@ class RunCLI(LightningCLI):
         if config.trainer.enable_checkpointing is False:
             self._parser(self.subcommand).callback_keys.remove("checkpoints")
         if config.trainer.logger in (None, True) and not run.passing:
-            kwargs["logger"] = loggers(run.out, run.folder.name, config.wandb, self.kept)
+            kwargs["logger"] = loggers(run.out, run.folder.name, config.wandb, self.checkpoint)
         self.save_config_kwargs["given"] = self.given
         try:
             trainer = super().instantiate_trainer(**kwargs)
@@ -190,7 +190,7 @@ class RunCLI(LightningCLI):
     def fit(self, **arguments: Any) -> None:
         """Train, unless that is done already; then save what was found with its strengths."""
         if self.progress == "fitted":
-            ended = (self.kept or {}).get("loops", {}).get("fit_loop")
+            ended = (self.checkpoint or {}).get("loops", {}).get("fit_loop")
             if ended:  # loggers get the test's figures at the step at which the training ended
                 self.trainer.fit_loop.load_state_dict(ended)
             return
@@ -201,7 +201,7 @@ class RunCLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Edit held-out images and measure them; then the run is complete."""
-        # named, so that no checkpoint of a requeued job is loaded in its place
+        # given by its path: without one Lightning would load the checkpoint of a requeued job
         path = self.run.folder / resume.FITTED
         self.trainer.test(
             self.model,
@@ -216,15 +216,15 @@ class RunCLI(LightningCLI):
 
 @contextmanager
 def run_of_its_own() -> Iterator[None]:
-    """Around the making of a `RunCLI`, which does all the work: prints the folder at the end, and
-    leaves it in order whatever ends the work."""
-    RunCLI.at_work, bars = None, os.environ.get("HSL_PROGRESS")
+    """Make a `RunCLI`, which does all its work while it is made, within this block: afterwards the
+    folder is printed, and it is in order whatever ended the work."""
+    RunCLI.at_work, progress_before = None, os.environ.get("HSL_PROGRESS")
     try:
         yield
         finish()  # W&B's own last words come before ours
-    except Finished as done:
-        print(f"{done} is complete already", file=sys.stderr)
-        print(done)
+    except Finished as folder:
+        print(f"{folder} is complete already", file=sys.stderr)
+        print(folder)
         return
     except BaseException as error:
         if RunCLI.at_work is not None:
@@ -233,8 +233,8 @@ def run_of_its_own() -> Iterator[None]:
     finally:
         os.environ.pop("HSL_RUN", None)
         os.environ.pop("HSL_PROGRESS", None)
-        if bars is not None:
-            os.environ["HSL_PROGRESS"] = bars
+        if progress_before is not None:
+            os.environ["HSL_PROGRESS"] = progress_before
         if RunCLI.at_work is not None:
             RunCLI.at_work.close()
     if RunCLI.at_work is not None and RunCLI.at_work.first:
@@ -242,7 +242,7 @@ def run_of_its_own() -> Iterator[None]:
 
 
 def _leave(run: Run, error: BaseException) -> None:
-    """Take away what nothing came of; say how to go on with the rest."""
+    """Remove a run that found nothing; of one that can go on, say how."""
     if run.first:
         finish(exit_code=1)
     stopped = isinstance(error, Stopped)
@@ -258,7 +258,7 @@ def _leave(run: Run, error: BaseException) -> None:
 
 
 def _show(run: Run) -> None:
-    """Print the folder; let ``latest`` point to it, if it was not a job's."""
+    """Print the folder; let ``latest`` point to it, unless a job made it."""
     if run.passing:
         print("fast_dev_run: nothing is kept")
         return

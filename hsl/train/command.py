@@ -84,8 +84,8 @@ class HslCLI(RunCLI):
         return {verb: every[verb] for verb in ("fit", "validate", "test", "predict")}
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        """Parse, and look at values and a checkpoint before anything is made of them."""
-        self.config = parser.parse_args(args)  # Lightning's warns where sys.argv says more
+        """Parse; check values and the checkpoint before anything is made of them."""
+        self.config = parser.parse_args(args)  # Lightning's own way warns where sys.argv differs
         config = self.config[self.config.subcommand]
         preflight.check(config, self.config.subcommand)
         if config.get("ckpt_path") in ("last", "best") and not config.trainer.callbacks:

@@ -62,16 +62,16 @@ def evaluate(
     method = directions if isinstance(directions, Method) else Saved(directions)
     with _trainer(out, trainer) as runner:
         runner.test(method, datamodule=data, verbose=False)
-        judged = [each for each in runner.callbacks if isinstance(each, Evaluate)]  # type: ignore[attr-defined]
-    return [row for each in judged for row in each.results.values()]
+        evaluators = [c for c in runner.callbacks if isinstance(c, Evaluate)]  # type: ignore[attr-defined]
+    return [row for evaluator in evaluators for row in evaluator.results.values()]
 
 
 @contextmanager
 def _trainer(out: str | Path | None, options: dict[str, Any]) -> Iterator[L.Trainer]:
     """A trainer that writes to ``out``, or to a folder that goes with it."""
     defaults = TRAINER | {"logger": False, "enable_checkpointing": False}
-    own = options.pop("callbacks", None) or []
-    callbacks = [own] if isinstance(own, L.Callback) else list(own)
+    given = options.pop("callbacks", None) or []
+    callbacks = [given] if isinstance(given, L.Callback) else list(given)
     if out is None:  # pictures that nobody could see
         callbacks.append(Grids(images=0))
     with tempfile.TemporaryDirectory() as passing, without_advice():

@@ -75,17 +75,17 @@ class Run:
                 raise HslError(f"{self.out}: holds results; give another --name, or replace them "
                                "by --overwrite")  # fmt: skip
             return
-        found = resume.progress(self.folder)
-        if found == "done":
-            other = "give another --name, or replace it by --overwrite" if named else "give --name"
+        progress = resume.progress(self.folder)
+        if progress == "done":
+            advice = "give another --name, or replace it by --overwrite" if named else "give --name"
             of_job = "" if named else " of this job"
-            raise HslError(f"{self.folder}: holds a finished run{of_job}: {other}")
-        if found != "nothing":
+            raise HslError(f"{self.folder}: holds a finished run{of_job}: {advice}")
+        if progress != "nothing":
             raise HslError(f"{self.folder}: holds an interrupted run: go on with it by --resume, "
                            "give another --name, or replace it by --overwrite")  # fmt: skip
-        if not self._is_run() and (theirs := self._products()):
-            raise HslError(f"{theirs[0]}: is there, and of no run; give another --name, or replace "
-                           "it by --overwrite")  # fmt: skip
+        if not self._is_run() and (foreign := self._products()):
+            raise HslError(f"{foreign[0]}: is there, and of no run; give another --name, or "
+                           "replace it by --overwrite")  # fmt: skip
 
     def claim(self) -> None:
         """Make the folder and lock it.
@@ -111,11 +111,11 @@ class Run:
         if not anew:
             return
         aside = self.out / _ASIDE
-        if self._done():  # what lies aside is older, and was to go
+        if self._done():  # what that run replaced may still lie aside
             self.complete()
         # the checkpoints first: without them no run is taken for a complete one
         for path in self._products(with_verbs=overwrite):
-            if (aside / path.name).exists():  # this is of a run that did not get far
+            if (aside / path.name).exists():  # of a run that began since, and got nowhere
                 _remove([path])
             else:
                 aside.mkdir(exist_ok=True)
@@ -133,8 +133,8 @@ class Run:
         return begun and not self._done()
 
     def undo(self, keep_begun: bool = False) -> bool:
-        """After an error: where nothing was found, and from which nothing can go on, leave the
-        folder as it was; whether that is so.
+        """After an error, put the folder back as it was before the command, unless the verb found
+        something that stays; whether it was put back.
 
         Args:
             keep_begun: a run that has just begun in a folder of its own stays, so that it can be
@@ -143,9 +143,9 @@ class Run:
         if keep_begun and self.can_go_on and not (self.out / _ASIDE).exists():
             return False
         aside = self.out / _ASIDE
-        kept = ("directions/*", "checkpoints/*.ckpt") if self.verb == "fit" else _RESULTS
-        found = any(path for name in kept for path in self.out.glob(name))
-        if not self._claimed or (found and not self.passing):
+        patterns = ("directions/*", "checkpoints/*.ckpt") if self.verb == "fit" else _RESULTS
+        has_results = any(path for name in patterns for path in self.out.glob(name))
+        if not self._claimed or (has_results and not self.passing):
             return False
         fresh = self.folder if self.passing else self._fresh
         if fresh is not None:
@@ -154,7 +154,7 @@ class Run:
         if not aside.is_dir():
             return False
         _remove(self._products())
-        # the checkpoints last, for the same reason
+        # the checkpoints last: without them no run is taken for a complete one
         for path in sorted(aside.iterdir(), key=lambda path: path.name == "checkpoints"):
             if not (self.out / path.name).exists():
                 path.rename(self.out / path.name)
@@ -181,10 +181,10 @@ class Run:
     def _is_run(self) -> bool:
         """Whether a run was begun here: the ``config.yaml`` of another program is none of hsl's."""
         try:
-            found = read_yaml(self.folder / "config.yaml")
+            options = read_yaml(self.folder / "config.yaml")
         except HslError:
             return False
-        return isinstance(found, dict) and {"model", "data", "runs"} <= found.keys()
+        return isinstance(options, dict) and {"model", "data", "runs"} <= options.keys()
 
     def _products(self, with_verbs: bool = False) -> list[Path]:
         names = (*_PRODUCTS, *VERBS) if with_verbs and self.verb == "fit" else _PRODUCTS

@@ -19,8 +19,8 @@ from torch import Tensor
 
 
 class FitLoop(_FitLoop):
-    """Lightning's, but a resumed run that has all its epochs still ends its training: it calls
-    ``on_train_end``, in which strengths are chosen and directions exported."""
+    """Lightning's, but a resumed run that has done all its epochs still calls ``on_train_end``, in
+    which strengths are chosen and directions exported."""
 
     @property
     def skip(self) -> bool:
@@ -31,8 +31,8 @@ class FitLoop(_FitLoop):
 
 class Signals(_SignalConnector):
     """Lightning's, with SLURM's requeueing, but SIGTERM is passed on to the ranks that this process
-    started and otherwise left to `hsl.commands.signals`: no collective call within a handler, in
-    which ranks would wait for each other, and no exit status of 0."""
+    started, and otherwise left to `hsl.commands.signals`: in a collective call within a handler
+    ranks would wait for each other, and the exit status would be 0."""
 
     def _sigterm_notifier_fn(self, signum: Any, _: Any) -> None:
         for process in started(self.trainer):
@@ -77,7 +77,7 @@ def sums(trainer: L.Trainer) -> dict[str, dict[str, Tensor]]:
 
 
 def add_sums(trainer: L.Trainer, before: dict[str, dict[str, Tensor]]) -> None:
-    """Add to the epoch's sums those of ``before`` that it has begun, which are taken out there."""
+    """Add to each sum of the epoch that has begun its part in ``before``, and take it out there."""
     for name, metric in _metrics(trainer):
         if (sum_ := before.pop(name, None)) is not None:
             metric.value = metric.value + sum_["value"].to(metric.value)
@@ -90,6 +90,6 @@ def _metrics(trainer: L.Trainer) -> Iterator[tuple[str, Any]]:
 
 
 def leave_out_anonymous(logger: WandbLogger) -> None:
-    """Let a logger begin its run without ``anonymous``, which Lightning always gives, and of which
-    W&B warns."""
+    """Let a logger begin its run without the option ``anonymous``, which Lightning always gives
+    and W&B warns of."""
     logger._wandb_init.pop("anonymous", None)

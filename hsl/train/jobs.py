@@ -21,7 +21,7 @@ _WRONG = re.compile(r"[\\/\x00-\x1f\x7f]|^\.|^\s|\s$")
 _LONGEST = 200
 #: What a launcher tells its ranks so that they find each other.
 _LAUNCHED = ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-#: Stores in which ranks agree: the process group uses them too, as long as they are kept.
+#: Stores in which ranks agree; held here, as the process group goes on to use them.
 _KEPT: list[Any] = []
 
 
@@ -61,7 +61,7 @@ def job() -> str | None:
 
 
 def by_hand() -> bool:
-    """Whether someone started this process, not a job: those end in any order."""
+    """Whether a person started this process, and not a job: jobs end in any order."""
     return job() is None and not all(os.environ.get(name) for name in _LAUNCHED)
 
 
@@ -78,8 +78,8 @@ def agreed(choose: Callable[[], str]) -> str:
     Raises:
         HslError: the first rank does not say.
     """
-    given = [os.environ.get(name, "") for name in _LAUNCHED]
-    if not all(given) or given[1] == "1":
+    values = [os.environ.get(name, "") for name in _LAUNCHED]
+    if not all(values) or values[1] == "1":
         if os.environ.get("NODE_RANK", "0") != "0":
             raise HslError("several nodes: give --name, so that they write into one folder")
         return choose()

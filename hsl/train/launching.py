@@ -19,7 +19,7 @@ from hsl.train.inside_lightning import started
 def end_ranks(trainer: L.Trainer, seconds: float = 3.0) -> None:
     """End the ranks that this process started; those that hang in a collective call, by force."""
     processes = list(started(trainer))
-    # else Lightning's watcher ends this process, too, by SIGKILL, when one of them has ended
+    # Lightning's watcher kills this process when one on its list has ended: leave it none
     started(trainer).clear()
     for process in processes:
         with contextlib.suppress(OSError):
@@ -36,8 +36,8 @@ def end_ranks(trainer: L.Trainer, seconds: float = 3.0) -> None:
 def environments(plugins: Sequence[Any]) -> list[ClusterEnvironment]:
     """What to tell Lightning where SLURM's variables are there but srun did not start this process,
     as in ``salloc`` and ``sbatch`` without srun: to start its ranks itself."""
-    named = any(isinstance(plugin, ClusterEnvironment) for plugin in plugins)
-    return [] if named or by_srun() else [LightningEnvironment()]
+    has_environment = any(isinstance(plugin, ClusterEnvironment) for plugin in plugins)
+    return [] if has_environment or by_srun() else [LightningEnvironment()]
 
 
 def by_srun() -> bool:
@@ -58,8 +58,8 @@ def require_srun(plugins: Any) -> None:
     Raises:
         HslError: srun did not start this process.
     """
-    named = plugins if isinstance(plugins, list) else [plugins]
-    paths = [str(getattr(plugin, "class_path", plugin)) for plugin in named]
+    stated = plugins if isinstance(plugins, list) else [plugins]
+    paths = [str(getattr(plugin, "class_path", plugin)) for plugin in stated]
     if not by_srun() and any(path.endswith("SLURMEnvironment") for path in paths):
         raise HslError("trainer.plugins has SLURMEnvironment, but srun did not start this process: "
                        "begin the command with srun, or leave the plugin out")  # fmt: skip

@@ -18,14 +18,14 @@ class EpochLines(L.Callback):
 
     def __init__(self) -> None:
         #: By the clock, when the training began, and when the last line was printed.
-        self.began = self.said = 0.0
+        self.began = self.printed = 0.0
         #: Batches of the training that this process has done, and of the other stage at work.
         self.trained = self.done = 0
         #: The other stage at work, where lines are printed.
         self.stage: Lines | None = None
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """The time left is told from what this process does, not what a resumed one did."""
+        """The time left is estimated from this process, not from the run that it resumes."""
         self.began, self.trained = time.monotonic(), 0
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -38,21 +38,21 @@ class EpochLines(L.Callback):
     ) -> None:  # fmt: skip
         """A line now and then."""
         self.trained += 1
-        if time.monotonic() - self.said >= EVERY:
+        if time.monotonic() - self.printed >= EVERY:
             self._say(trainer, batch_idx + 1)
 
     def _say(self, trainer: L.Trainer, batch: int) -> None:
         """Where the training stands: ``batch`` batches of its epoch are done."""
         if is_silent() or is_terminal():
             return
-        self.said = time.monotonic()
+        self.printed = time.monotonic()
         epochs = trainer.max_epochs or -1
         line = f"training: epoch {trainer.current_epoch + 1}" + (f"/{epochs}" if epochs > 0 else "")
         if batch:
             line += f", batch {batch}/{trainer.num_training_batches}"
         left = _batches_left(trainer, batch)
         if self.trained and math.isfinite(left):
-            line += f", {duration((self.said - self.began) / self.trained * left)} left"
+            line += f", {duration((self.printed - self.began) / self.trained * left)} left"
         print(line, file=sys.stderr, flush=True)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -67,15 +67,15 @@ class EpochLines(L.Callback):
         """The stage begins."""
         self._begin("predicting", trainer.num_predict_batches)
 
-    def on_validation_batch_end(self, *given: Any, **named: Any) -> None:
+    def on_validation_batch_end(self, *arguments: Any, **options: Any) -> None:
         """One more."""
         self._count()
 
-    def on_test_batch_end(self, *given: Any, **named: Any) -> None:
+    def on_test_batch_end(self, *arguments: Any, **options: Any) -> None:
         """One more."""
         self._count()
 
-    def on_predict_batch_end(self, *given: Any, **named: Any) -> None:
+    def on_predict_batch_end(self, *arguments: Any, **options: Any) -> None:
         """One more."""
         self._count()
 

@@ -16,22 +16,24 @@ from hsl.train.inside_lightning import leave_out_anonymous
 from hsl.train.jobs import first_rank
 
 
-def loggers(folder: Path, name: str, wandb: str, kept: dict[str, Any] | None) -> list[Logger]:
+def loggers(folder: Path, name: str, wandb: str, checkpoint: dict[str, Any] | None) -> list[Logger]:
     """The loggers of a run.
 
     Args:
         folder: to write to.
         name: of the run.
         wandb: online, offline or disabled.
-        kept: the checkpoint from which the run goes on; None: it begins.
+        checkpoint: from which the run goes on; None: it begins.
 
     Raises:
         HslError: W&B is to be online, and is not installed, or nobody is logged in.
     """
     metrics = CSVLogger(folder.parent, name=folder.name, version="")
-    if kept is not None:
-        _go_on(metrics, kept)
-    return [metrics, _wandb(folder, name, wandb, kept is not None)] if _has(wandb) else [metrics]
+    if checkpoint is not None:
+        _go_on(metrics, checkpoint)
+    if not _has(wandb):
+        return [metrics]
+    return [metrics, _wandb(folder, name, wandb, begun=checkpoint is not None)]
 
 
 def require_login() -> None:
@@ -88,13 +90,13 @@ def _wandb(folder: Path, name: str, mode: str, begun: bool) -> Logger:
     return logger
 
 
-def _go_on(logger: CSVLogger, kept: dict[str, Any]) -> None:
-    """Let a logger go on after the rows that were written before the checkpoint ``kept``."""
+def _go_on(logger: CSVLogger, checkpoint: dict[str, Any]) -> None:
+    """Let a logger go on after the rows that were written before ``checkpoint``."""
     if not first_rank():
         return
     path = Path(logger.log_dir) / "metrics.csv"
     aside = path.with_name("metrics-before.csv")  # the logger deletes what it finds under its name
-    state = kept.get("callbacks", {}).get("Checkpoints") or {}
+    state = checkpoint.get("callbacks", {}).get("Checkpoints") or {}
     source = path if path.exists() else aside
     rows = resume.cut_metrics(source, state.get("steps"), state.get("row", {}))
     if path.exists():

@@ -29,25 +29,25 @@ _LIMITS = {
 
 
 def complete(config: Any, verb: str) -> None:
-    """Fill in what depends on other options, also what a data module takes for the method (which
-    it would do by itself, `DataModule.follow`), so that the run's ``config.yaml`` says it."""
+    """Fill in what depends on other options. What a data module takes over from the method
+    (`DataModule.follow`) is filled in here as well, so that the run's ``config.yaml`` says it."""
     if config.get("weights_only", True) is None:
         config.weights_only = True
     if verb == "validate" and config.trainer.limit_val_batches == 0:
-        config.trainer.limit_val_batches = 1.0  # 0 is for fit, where callbacks look after it
+        config.trainer.limit_val_batches = 1.0  # the default, 0, is for fit
     data, method = locate(config.data.class_path), locate(config.model.class_path)
     if not (inspect.isclass(data) and issubclass(data, DataModule)):
         return
     images = method.faces if inspect.isclass(method) and issubclass(method, Method) else {}
     attribute = config.model.get("init_args", {}).get("attribute")
-    wanted = data.options_for(images, attribute if isinstance(attribute, str) else None)
-    for name, value in wanted.items():
+    options = data.options_for(images, attribute if isinstance(attribute, str) else None)
+    for name, value in options.items():
         if config.data.init_args.get(name, value) is None:
             config.data.init_args[name] = value
 
 
 def check(config: Any, verb: str) -> None:
-    """Look at options that no class of hsl's looks at.
+    """Check options that no class of hsl's checks.
 
     Raises:
         HslError: a seed out of range, a training of no epoch or step, no batches, a model or data
@@ -75,8 +75,8 @@ def check(config: Any, verb: str) -> None:
 
 
 def check_made(config: Any, verb: str, method: Any, data: LightningDataModule | None) -> None:
-    """Bring the images to the backbone's size, look whether each split that is needed is to have
-    images, and try the optimiser.
+    """Bring the images to the backbone's size, check that each split that is needed has images,
+    and try the optimiser.
 
     Raises:
         HslError: another size was asked for, a split of none, a cache that cannot be written, or an
@@ -113,13 +113,15 @@ def _needed(config: Any, verb: str, method: Any) -> Iterator[tuple[str, str]]:
 
 def _nulls(spec: Any) -> Iterator[str]:
     """Arguments of a class of hsl's that are null, and may not be."""
-    made: Any = locate(spec.class_path)
-    if not inspect.isclass(made) or not made.__module__.startswith("hsl."):
+    kind: Any = locate(spec.class_path)
+    if not inspect.isclass(kind) or not kind.__module__.startswith("hsl."):
         return
     hints: dict[str, Any] = {}
-    for base in made.__mro__:
+    for base in kind.__mro__:
         if "__init__" in vars(base) and base.__module__.startswith("hsl."):
-            hints = get_type_hints(vars(base)["__init__"]) | hints  # the derived class's own count
+            hints = (
+                get_type_hints(vars(base)["__init__"]) | hints
+            )  # a derived class's take precedence
     for name, value in spec.get("init_args", {}).items():
         if value is None and name in hints and not _takes_none(hints[name]):
             yield name

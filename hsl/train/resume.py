@@ -17,12 +17,12 @@ from hsl.options.yamls import parse_yaml, read_yaml
 
 Progress = Literal["nothing", "training", "fitted", "done"]
 LAST, FITTED, FINAL = (f"checkpoints/{name}.ckpt" for name in ("last", "fitted", "final"))
-#: What may differ between a run and its resumption: where things lie and what is shown.
+#: Options that may differ between a run and its resumption: where things lie, what is shown.
 _FREE = re.compile(
     r"(config|resume|overwrite|runs|name|ckpt_path|weights_only|wandb|checkpoints"
     r"|data\.init_args\.num_workers|trainer\.enable_progress_bar)(\.|$)"
 )
-#: Where it lies may differ, but not whether there is one: without, images are computed again.
+#: The cache may lie elsewhere, but may not be added or left out.
 _CACHE = "model.init_args.cache"
 
 
@@ -34,34 +34,39 @@ def progress(folder: Path) -> Progress:
     """
     if not folder.is_dir():
         raise HslError(f"{folder}: no run to resume; begin it without --resume")
-    for name, found in ((FITTED, "fitted"), (LAST, "training"), (FINAL, "done")):
+    for name, stage in ((FITTED, "fitted"), (LAST, "training"), (FINAL, "done")):
         if (folder / name).is_file():
-            return found  # type: ignore[return-value]
+            return stage  # type: ignore[return-value]
     return "nothing"
 
 
 def require_alike(folder: Path, config: str, anew: bool = False, filled: str = "{}") -> None:
-    """Compare a run's ``config.yaml`` with the configuration that is to go on with it, as YAML; or
-    to begin it ``anew``, for which the checkpoint to begin with must be the same too. What it says
-    may also be what is ``filled`` in of itself where the configuration says nothing.
+    """Check that a run's ``config.yaml`` agrees with the configuration that is to go on with it.
+
+    Args:
+        folder: of the run.
+        config: the configuration, as YAML.
+        anew: whether the run begins anew: its ``ckpt_path`` must be the same then, too.
+        filled: the configuration with what is filled in of itself, as YAML: where ``config`` says
+            nothing, ``config.yaml`` may also say what stands here.
 
     Raises:
         HslError: they differ, or the run's cannot be read.
     """
     path = folder / "config.yaml"
     try:
-        found = read_yaml(path)
-        if not isinstance(found, dict):
+        options = read_yaml(path)
+        if not isinstance(options, dict):
             raise HslError(f"{path}: holds no options")
     except HslError as error:
         raise HslError(f"{error}: missing or damaged, so the run cannot be resumed") from error
-    was, now = dict(flat(found)), dict(flat(parse_yaml(config)))
-    own = {k: v for k, v in flat(parse_yaml(filled)) if now.get(k) is None}
+    was, now = dict(flat(options)), dict(flat(parse_yaml(config)))
+    filled_in = {k: v for k, v in flat(parse_yaml(filled)) if now.get(k) is None}
     differing = [
         f"{name} was {was.get(name)!r}, is {now.get(name)!r}"
         for name in sorted(was.keys() | now.keys())
         if _differs(name, was.get(name), now.get(name), anew)
-        and (name not in own or was.get(name) != own[name])
+        and (name not in filled_in or was.get(name) != filled_in[name])
     ]
     if differing:
         more = f" (and {len(differing) - 3} more)" if len(differing) > 3 else ""
@@ -74,14 +79,14 @@ def sweep(folder: Path) -> None:
     for path in folder.rglob(".*"):
         if is_temporary(path.name):
             path.unlink(missing_ok=True)
-    # SLURM's requeueing saves in the middle of a step, from which no run could go on alike
+    # SLURM's requeueing saves in the middle of a step, where no run can go on as if not killed
     for path in folder.glob("hpc_ckpt_*.ckpt"):
         path.unlink(missing_ok=True)
 
 
 def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list[dict[str, str]]:
-    """The rows of a ``metrics.csv`` that were written before a checkpoint, and by no test: that
-    follows the last checkpoint, and is done again.
+    """The rows of a ``metrics.csv`` that were written before a checkpoint. Those of a test are left
+    out: it follows the last checkpoint, and is done again.
 
     Args:
         path: the file; it need not exist.
@@ -93,27 +98,27 @@ def cut_metrics(path: Path, steps: int | None, row: Mapping[str, float]) -> list
     """
     if not path.exists():
         return []
-    kept = []
+    rows = []
     for step, values in _rows(path):
         behind = -1 if steps is None else step - (steps - 1)
         due = bool(row) and behind == 0 and values.keys() - {"step"} == row.keys()
         tested = any(name.startswith("test/") for name in values)
         if behind <= 0 and not due and not tested:
-            kept.append(values)
-    return kept
+            rows.append(values)
+    return rows
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """The steps and rows of a ``metrics.csv``, without what is empty."""
+    """The steps and rows of a ``metrics.csv``, without empty fields."""
     text = read_text(path, "the metrics.csv of a run")
-    whole = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
+    complete = text[: text.rfind("\n") + 1]  # a kill may have cut the last line
     try:
-        if "\0" in whole:
+        if "\0" in complete:
             raise ValueError("it has NUL")
-        for found in csv.DictReader(whole.splitlines(), restkey="", strict=True):
-            if "" in found or None in found.values():
+        for row in csv.DictReader(complete.splitlines(), restkey="", strict=True):
+            if "" in row or None in row.values():
                 raise ValueError("a row of another length")
-            values = {name: value for name, value in found.items() if value}
+            values = {name: value for name, value in row.items() if value}
             yield int(values["step"]), values
     except (KeyError, ValueError, csv.Error) as error:
         raise HslError(f"{path}: damaged ({str(error)[:80]}), so the run cannot be resumed with "
