@@ -12,7 +12,7 @@ from hsl.errors import HslError
 from hsl.methods.base import Method
 from hsl.types import Batch, attribute_and_value
 
-#: Figures of a run that another one like it does not have.
+#: Figures that differ between two runs of the same work.
 _COSTS = ("seconds", "peak_memory_mb")
 
 
@@ -76,11 +76,11 @@ def first_faces(
     if attribute in getattr(data, "names", ()):
         column = list(data.names).index(attribute)
         items = (item for item in items if float(item.labels[column]) != value)
-    found = list(islice(items, n))
-    if not found:
-        what = f" without {lacking}" if lacking and len(loader.dataset) else ""
-        raise HslError(f"the {split} set has no images{what}: give it some")
-    batch: Batch = loader.collate_fn(found)
+    first = list(islice(items, n))
+    if not first:
+        lack = f" without {lacking}" if lacking and len(loader.dataset) else ""
+        raise HslError(f"the {split} set has no images{lack}: give it some")
+    batch: Batch = loader.collate_fn(first)
     image, labels, index = (t.to(device) for t in batch[:3])
     return Batch(image, labels, index, batch.path)
 

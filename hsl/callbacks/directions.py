@@ -1,4 +1,4 @@
-"""Exports what was found."""
+"""Writes the directions of a fit to files."""
 
 import lightning as L
 
@@ -11,8 +11,8 @@ class Directions(L.Callback):
     """Writes ``directions/<name>.safetensors`` into the run folder when the fit ends."""
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Export every direction with its strength, which is chosen when training ends: so the
-        order of the callbacks does not matter."""
+        """Export every direction with its strength. The strength is chosen earlier, when training
+        ends, whatever the order of the callbacks."""
         method = method_of(pl_module)
         if not trainer.is_global_zero:
             return

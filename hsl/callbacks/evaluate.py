@@ -88,8 +88,8 @@ class Evaluate(L.Callback):
         method = method_of(pl_module)
         size = None if self.resize else method.backbone.image_size
         for option, judge in self._judges().items():
-            if part := method.guides.get(fingerprint(judge)):
-                raise HslError(f"{part}; it cannot also measure the edits: give another judge by "
+            if role := method.guides.get(fingerprint(judge)):
+                raise HslError(f"{role}; it cannot also measure the edits: give another judge by "
                                f"--evaluate.{option}, or null")  # fmt: skip
             if reason := why_unsuited(judge, trainer, size):
                 setattr(self, option, None)
@@ -138,7 +138,7 @@ class Evaluate(L.Callback):
         for name in self.metrics:
             try:
                 self.results[name] = self._figures(method, name)
-            except NothingMeasured:  # on every rank, as a metric is gathered from all
+            except NothingMeasured:  # raised on every rank, as a metric gathers from all
                 ranks.warn(f"{name}: no test image lacks it; nothing to measure")
         if not self.results:
             raise HslError("no image was measured: the test set is empty, or every image in it "
@@ -180,7 +180,7 @@ class Evaluate(L.Callback):
         }
 
     def _rows(self, name: str) -> list[dict[str, Any]]:
-        """What was measured of each image, under the names of the figures that are its means."""
+        """A row for each image: the values whose means are the figures, under the same names."""
         columns: dict[str, list[Any]] = {}
         for kind, metric in self.metrics[name].items():
             table = metric.table()

@@ -69,8 +69,8 @@ class Grids(L.Callback):
 
     def _draw(self, trainer: L.Trainer, method: Method, faces: Batch, name: str) -> Path:
         """Edit the images along direction ``name``, and draw its grid; its path."""
-        chosen = method.strengths.get(name, 1.0)
-        strengths = [factor * chosen for factor in self.factors]
+        strength = method.strengths.get(name, 1.0)
+        strengths = [factor * strength for factor in self.factors]
         pieces = list(in_pieces(len(faces.image), max(self.batch // len(strengths), 1)))
         swept = [
             method.sweep(faces.image[p], faces.index[p], name, strengths)
@@ -87,5 +87,5 @@ class Grids(L.Callback):
             titles.append("truth")
         single = len(method.directions) == 1
         path = run_folder(trainer) / ("grid.png" if single else f"grid_{file_stem(name)}.png")
-        save_figure(path, draw_grid(columns, titles, f"{name}, strength {chosen:g}"))
+        save_figure(path, draw_grid(columns, titles, f"{name}, strength {strength:g}"))
         return path

@@ -62,15 +62,15 @@ class Intervals(L.Callback):
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set t_edit and t_boost, unless both are given."""
         method = method_of(pl_module)
-        known = method.t_edit is not None or set(method.t_edits) == set(method.directions)
-        if known and method.t_boost is not None:
+        has_t_edit = method.t_edit is not None or set(method.t_edits) == set(method.directions)
+        if has_t_edit and method.t_boost is not None:
             return
         limits = self._thresholds()
         if self.table_p and self.table_x:
             curves = Curves(intervals.read_tsv(self.table_p), intervals.read_tsv(self.table_x))
         else:
             curves = self._measured(trainer, method)
-        if not known:
+        if not has_t_edit:
             method.t_edits = {
                 name: intervals.t_edit(curves, method.cosine_of(name), limits.edit)
                 for name in method.directions
@@ -78,15 +78,14 @@ class Intervals(L.Callback):
         if method.t_boost is None:
             method.t_boost = intervals.t_boost(curves, limits.boost)
         # the last digits of a mean differ between machines: all ranks take the first one's choice
-        found = trainer.strategy.broadcast((method.t_edits, method.t_boost))
-        method.t_edits, method.t_boost = found
+        choice = trainer.strategy.broadcast((method.t_edits, method.t_boost))
+        method.t_edits, method.t_boost = choice
 
     def _thresholds(self) -> Thresholds:
         """Those given, else the network's own, which need not be loaded if both are."""
         given = (self.edit_threshold, self.boost_threshold)
         own = None if None not in given else self._network().thresholds
-        found = [value if value is not None else own and own[i] for i, value in enumerate(given)]
-        edit, boost = found
+        edit, boost = (v if v is not None else own and own[i] for i, v in enumerate(given))
         if edit is None or boost is None:
             raise HslError(f"{self.distance} has no thresholds of its own: give "
                            "--intervals.edit_threshold and boost_threshold")  # fmt: skip

@@ -66,11 +66,11 @@ class Mixing(L.Callback):
         if isinstance(pl_module, Mixed) and pl_module.figures:
             self._show(trainer, pl_module)
 
-    def curve(self, found: dict[tuple[Space, int], Figures]) -> dict[int, float]:
+    def curve(self, by_place: dict[tuple[Space, int], Figures]) -> dict[int, float]:
         """Mean balanced accuracy over attributes (and spaces) by timestep."""
-        spaces = {space for space, _ in found} if self.space == "both" else {self.space}
+        spaces = {space for space, _ in by_place} if self.space == "both" else {self.space}
         sums: dict[int, list[float]] = {}
-        for (space, t), figures in found.items():
+        for (space, t), figures in by_place.items():
             if space in spaces:
                 sums.setdefault(t, []).append(float(figures.balanced_accuracy.nanmean()))
         if not sums:
@@ -87,19 +87,19 @@ class Mixing(L.Callback):
         if left_out:
             write_csv(folder / "leave_one_out.csv", left_out)
         save_figure(folder / "accuracy.png", heat_map(method.figures, names, method.t))
-        chosen = [
+        at_step = [
             {"attribute": row["attribute"], "space": row["space"],
              "accuracy": row["accuracy"], "accuracy_ci": row["accuracy_ci"],
              "balanced": row["balanced_accuracy"], "balanced_ci": row["balanced_accuracy_ci"],
              "auc": row["auc"], "auc_ci": row["auc_ci"]}
             for row in rows if row["t"] == method.t
         ]  # fmt: skip
-        for row, other in zip(
-            chosen, (row for row in left_out if row["t"] == method.t), strict=False
+        for row, left_out_row in zip(
+            at_step, (row for row in left_out if row["t"] == method.t), strict=False
         ):
-            row["leave-one-out balanced"] = other["balanced_accuracy"]
-            row["leave-one-out auc"] = other["auc"]
-        print_table(f"held-out images at the mixing step t = {method.t}", chosen)
+            row["leave-one-out balanced"] = left_out_row["balanced_accuracy"]
+            row["leave-one-out auc"] = left_out_row["auc"]
+        print_table(f"held-out images at the mixing step t = {method.t}", at_step)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 table = [[r["attribute"], r["space"], r["t"], r["balanced_accuracy"], r["auc"]]
@@ -109,10 +109,10 @@ class Mixing(L.Callback):
                 logger.log_image("boundaries/accuracy", [str(folder / "accuracy.png")])
 
 
-def _rows(found: dict[tuple[Space, int], Figures], names: list[str]) -> list[dict[str, Any]]:
+def _rows(by_place: dict[tuple[Space, int], Figures], names: list[str]) -> list[dict[str, Any]]:
     """One row an attribute, space and timestep."""
     return [
         {"space": space, "t": t} | row
-        for (space, t), figures in found.items()
+        for (space, t), figures in by_place.items()
         for row in figures.rows(names)
     ]

@@ -15,8 +15,8 @@ from hsl.store import key_of
 
 class Sampled(L.Callback):
     """Lets a `SampledDataModule` sample its images, when it is asked for them: by the method's
-    backbone and grid, deterministically (eta 0), and each once where the method has a cache. Their
-    x_T is known to the method, which so need not invert them.
+    backbone and grid, deterministically (eta 0), and each once where the method has a cache. The
+    method is told their x_T, and need not invert them.
 
     Does nothing with other data.
 
@@ -32,7 +32,7 @@ class Sampled(L.Callback):
         self.batch = batch
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Tell the data module how; the backbone is not on its device yet."""
+        """Tell the data module how to sample. It samples later, with the backbone on its device."""
         data = getattr(trainer, "datamodule", None)
         if isinstance(data, SampledDataModule):
             method = method_of(pl_module)
@@ -47,14 +47,14 @@ def render(method: Method, seeds: Tensor, batch: int = 16) -> Tensor:
     keys = [key_of("sampled, x_T", backbone.key, grid, seed) for seed in seeds.tolist()]
 
     def compute(rows: list[int]) -> list[dict[str, Tensor]]:
-        made: list[dict[str, Tensor]] = []
+        samples: list[dict[str, Tensor]] = []
         pieces = list(in_pieces(len(rows), batch))
         for piece in track(pieces, "sampling", len(pieces)):
             like = torch.zeros(len(rows[piece]), *backbone.x_shape, device=backbone.device)
             x_T = SeededNoise(seeds[rows[piece]]).x_T(like)
             images = backbone.image(last(reverse(backbone, x_T, grid))).clamp(-1, 1)
-            made += [{"image": i, "x_T": x} for i, x in zip(images, x_T, strict=True)]
-        return made
+            samples += [{"image": i, "x_T": x} for i, x in zip(images, x_T, strict=True)]
+        return samples
 
     size = backbone.image_size
     shapes = {"image": (3, size, size), "x_T": backbone.x_shape}

@@ -68,7 +68,7 @@ class Strength(Validation):
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Choose, and give the choice to callbacks and loggers. (`LightningModule.log` is not
-        allowed when a training ends, as no epoch follows that would hand on what it gathers.)"""
+        allowed here: what it gathers is passed on at the end of an epoch, and none follows.)"""
         method = method_of(pl_module)
         self._choose(trainer, method)
         if not method.strengths:
@@ -105,7 +105,7 @@ class Strength(Validation):
                                f"of the validation images; took {method.strengths[name]:g}, which "
                                f"{max(shares.values()):.3g} of them show")  # fmt: skip
             if trainer.is_global_zero:
-                print_table(title, [{"strength": s, "seen": seen} for s, seen in shares.items()])
+                print_table(title, [{"strength": s, "seen": share} for s, share in shares.items()])
 
     def _shares(
         self, trainer: L.Trainer, method: Method, name: str, guide: AttributeClassifier
@@ -122,19 +122,19 @@ class Strength(Validation):
             hits = 0
             for piece in pieces:
                 edited = method.sweep(images[piece], index[piece], name, [strength])
-                seen = guide.probabilities(edited[0])[:, column] >= 0.5
-                hits += int((seen == bool(value)).sum())
+                shows_it = guide.probabilities(edited[0])[:, column] >= 0.5
+                hits += int((shows_it == bool(value)).sum())
             shares[strength] = sum(everyones(hits)) / len(faces.image)
             if shares[strength] >= self.share:
                 break  # a larger one would not be chosen
         return shares
 
 
-def chosen(shares: Mapping[float, float], wanted: float) -> tuple[float, bool]:
-    """The smallest strength whose share is enough, and True; else the one with the highest share,
-    of equal ones the largest (where nothing is seen to happen, the smallest would hide it), and
-    False."""
-    enough = [strength for strength, share in shares.items() if share >= wanted]
+def chosen(shares: Mapping[float, float], least: float) -> tuple[float, bool]:
+    """The smallest strength whose share is at ``least`` this, and True. If there is none: the one
+    with the highest share, of equal ones the largest (the smallest would hide that nothing is seen
+    to happen), and False."""
+    enough = [strength for strength, share in shares.items() if share >= least]
     if enough:
         return min(enough), True
     return max(shares, key=lambda strength: (shares[strength], strength)), False

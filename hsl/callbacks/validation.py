@@ -18,10 +18,10 @@ from hsl.types import Batch, attribute_and_value
 
 
 class Validation(L.Callback):
-    """Measures by a guide what edits do to validation images that lack what they bring about, in
+    """Measures by a guide what edits do to validation images that do not show the target yet, in
     ``validate`` and, where ``limit_val_batches`` asks for it, within a fit. Callbacks and loggers
-    get the means as ``val/effect``, ``val/leakage``, ..., with several directions
-    ``val/NAME/effect``: what they are of, `AttributeChange.each` says.
+    get the means of the figures that `AttributeChange.each` describes, as ``val/effect``,
+    ``val/leakage``, ..., with several directions as ``val/NAME/effect``.
 
     Args:
         guide: name for `AttributeClassifier.load`; None: nothing is measured.
