@@ -3,8 +3,7 @@
 Kwon, Jeong and Uh, "Diffusion Models Already Have a Semantic Latent Space", ICLR 2023.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, Unpack
 
 import torch
@@ -15,20 +14,17 @@ from torch.optim.lr_scheduler import LinearLR, LRScheduler
 
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Sampled, Strength
-from hsl.data.texts import bundled_templates, sources_and_targets
+from hsl.data.texts import sources_and_targets
 from hsl.directions import Direction
-from hsl.encoders.clip import Clip
 from hsl.encoders.roles import fingerprint, require_guide
 from hsl.errors import HslError
-from hsl.losses import BatchMean, DirectionalClipLoss, identity_loss, log_directional
+from hsl.losses import BatchMean, identity_loss, log_directional
 from hsl.methods.base import ProcessOptions
+from hsl.methods.guided import Guided, names_of
 from hsl.methods.kinds import Kind, implicit, tensors
-from hsl.methods.surroundings import require_suited
-from hsl.methods.trained import Trained
 from hsl.methods.trajectories import Trajectory, unedited
 from hsl.options.checks import not_negative, require
 from hsl.process import Edit, Step, eps_of, reverse
-from hsl.store import key_of
 from hsl.types import Batch
 
 
@@ -43,30 +39,7 @@ def decay(optimizer: Optimizer, epochs: int = 7) -> LRScheduler:
     return LinearLR(optimizer, 1.0, 0.1, total_iters=epochs)
 
 
-def _names(attribute: str | list[str]) -> list[str]:
-    """One or several attributes, by names that directions can have."""
-    names = [attribute] if isinstance(attribute, str) else list(attribute)
-    if not names or len(set(names)) < len(names):
-        raise HslError(f"attribute: want one or several different names, not {names}")
-    for name in names:  # they become names of modules and files
-        if not re.fullmatch(r"[\w-]+", name) or hasattr(nn.ModuleDict, name):
-            raise HslError(f"attribute {name!r}: want a name of letters, digits, - and _ "
-                           "that PyTorch's modules have not taken")  # fmt: skip
-    return names
-
-
-def _sentences(templates: Sequence[str] | None) -> Sequence[str]:
-    """Templates by name, or as they are."""
-    if templates is None:
-        return bundled_templates()
-    if templates == "imagenet":
-        from open_clip import OPENAI_IMAGENET_TEMPLATES  # slow to import
-
-        return [template("{}") for template in OPENAI_IMAGENET_TEMPLATES]
-    return templates
-
-
-class Asyrp(Trained):
+class Asyrp(Guided):
     """Trains a direction for each attribute, f_t by default, one optimiser step per edited
     timestep. Several attributes share what depends on the image alone (its inversion, its unedited
     trajectory, its CLIP features), and come out as if each had been trained alone.
@@ -140,62 +113,38 @@ class Asyrp(Trained):
         t_start: int | None = 770,
         **options: Unpack[ProcessOptions],
     ) -> None:
-        require(
-            "model",
-            clip_weight=(clip_weight, not_negative),
-            l1_weight=(l1_weight, not_negative),
-            id_weight=(id_weight, not_negative),
-        )
+        weights = {"clip_weight": clip_weight, "l1_weight": l1_weight, "id_weight": id_weight}
+        require("model", **{name: (weight, not_negative) for name, weight in weights.items()})
         super().__init__(
             optimizer=optimizer, lr=lr, lr_scheduler=lr_scheduler, t_start=t_start, **options
         )
         self.attribute = attribute if isinstance(attribute, str) else None
-        self._texts = sources_and_targets(_names(attribute), source, target)
-        self.clip_name = clip
-        antialias = antialias and not as_released
-        self.clip = Clip.load(clip, antialias=antialias, resize=True)
-        what = [antialias, clip.partition("/")[0], self.clip.preprocess]
-        self.clip_key = key_of(what, *self.clip.state_dict().values())
-        self.losses = nn.ModuleDict({
-            name: DirectionalClipLoss(self.clip, *pair, _sentences(templates), as_released)
-            for name, pair in self._texts.items()
-        })  # fmt: skip
+        texts = sources_and_targets(names_of(attribute), source, target)
+        self.guide_by(clip, texts, templates, antialias, as_released)
         self.clip_weight, self.l1_weight, self.id_weight = clip_weight, l1_weight, id_weight
-        self.guides[fingerprint(self.clip)] = f"{clip} trained the directions"
+        self._preserve(identity)
+        for name in texts:
+            self.directions[name] = self._untrained(direction, family, zero_init, ignore_timesteps)
+        self._seen: set[int] = set()
+
+    def _preserve(self, identity: nn.Module | None) -> None:
+        """Take the network whose embedding of an image the edits are to leave as it is."""
         if identity is not None:
             require_guide(identity, "identity loss")
             self.guides[fingerprint(identity)] = "the identity network trained the directions"
         self.identity = None if identity is None else identity.requires_grad_(False).eval()
-        for name in self._texts:
-            self.directions[name] = (
-                implicit(self.backbone, family, zero_init, ignore_timesteps)
-                if direction == "implicit"
-                else tensors(self.backbone, direction, self._editable(), zero_init)
-            )
-        self._seen: set[int] = set()
 
-    def setup(self, stage: str) -> None:
-        """Look whether the guides are for the images, before anything is computed.
-
-        Raises:
-            HslError: they are not.
-        """
-        if stage == "fit":
-            require_suited(self.clip, self.clip_name, self.trainer)
-
-    def loss(self, name: str) -> DirectionalClipLoss:
-        """The directional loss of attribute ``name``."""
-        loss = self.losses[name]
-        assert isinstance(loss, DirectionalClipLoss)
-        return loss
-
-    def cosine_of(self, name: str) -> float:
-        """Cosine of the bare source and target texts; the Intervals callback weighs by it."""
-        return self.loss(name).cosine
-
-    def texts_of(self, name: str) -> tuple[str, str] | None:
-        """The source and target texts of attribute ``name``."""
-        return self._texts.get(name)
+    def _untrained(
+        self,
+        kind: Kind,
+        family: Literal["ddpm", "adm"] | None,
+        zero_init: bool,
+        ignore_timesteps: bool,
+    ) -> Direction:
+        """A direction as it is before the first step."""
+        if kind == "implicit":
+            return implicit(self.backbone, family, zero_init, ignore_timesteps)
+        return tensors(self.backbone, kind, self._editable(), zero_init)
 
     def edited_grid(self, name: str) -> list[int]:
         """The timesteps that direction ``name`` is trained at: t_edit <= t <= t_start.
@@ -251,37 +200,20 @@ class Asyrp(Trained):
     ) -> Tensor:
         """The loss of one step of direction ``name``; it and its parts are added to ``logged``."""
         image, cosine = self.backbone.image(edited), self.cosine_of(name)
-        parts = {
+        terms = {
             "l_dir": mean(self.losses[name](image, features)),
             "l1": mean((edited - unedited).abs()),
         }
-        loss = self.clip_weight * log_directional(parts["l_dir"])
-        loss = loss + self.l1_weight * cosine * parts["l1"]
+        loss = self.clip_weight * log_directional(terms["l_dir"])
+        loss = loss + self.l1_weight * cosine * terms["l1"]
         if self.identity is not None:
             alike = identity_loss(self.identity, image, self.backbone.image(unedited))
-            parts["l_id"] = mean(alike)
-            loss = loss + self.id_weight * parts["l_id"]
+            terms["l_id"] = mean(alike)
+            loss = loss + self.id_weight * terms["l_id"]
         prefix = "" if len(self.directions) == 1 else f"{name}/"
-        for part, value in {"loss": loss, **parts}.items():
-            logged.setdefault(prefix + part, []).append(value.detach())
+        for term, value in {"loss": loss, **terms}.items():
+            logged.setdefault(prefix + term, []).append(value.detach())
         return loss
-
-    def _backward(self, losses: Iterable[Tensor]) -> None:
-        """Gradients of one step's losses, each graph freed before the next is built; averaged over
-        ranks once. A direction without a loss keeps none, so that no optimiser moves it."""
-        if len(self.directions) == 1 or self.trainer.world_size == 1:
-            for loss in losses:
-                self.manual_backward(loss)
-            return
-        with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]
-            for loss in losses:
-                self.manual_backward(loss)
-        idle = [p for p in self.directions.parameters() if p.grad is None]
-        # DDP averages once every parameter has been through a backward pass
-        parameters = [p.flatten() for p in self.directions.parameters()]
-        self.manual_backward(0.0 * torch.cat(parameters).sum())
-        for parameter in idle:
-            parameter.grad = None
 
     def prepare(self, images: Tensor) -> None:
         """Keep the unedited trajectories of images ``[B, 3, S, S]``."""
@@ -317,10 +249,6 @@ class Asyrp(Trained):
     def _longest_grid(self) -> list[int]:
         """The timesteps that any direction is trained at."""
         return max((self.edited_grid(name) for name in self._texts), key=len)
-
-    def _features(self, images: Tensor) -> Tensor:
-        """The images' unit CLIP features ``[B, E]``, which are the same to all attributes."""
-        return self.loss(next(iter(self._texts))).features(images)
 
     def _unedited(self, images: Tensor) -> Trajectory:
         """What a step needs of images ``[B, 3, S, S]`` and depends on them alone."""

@@ -69,9 +69,8 @@ class Method(Kept):
     faces: ClassVar[dict[str, int]] = {"train": 96, "validation": 64, "test": 64}
     #: Epochs that a fit takes, unless the trainer is told how many.
     epochs: ClassVar[int] = 7
-    #: What is edited, if one attribute alone was asked for by its name: data that are drawn are
-    #: validated and tested on images that lack it. (Of several, those are found where they are
-    #: measured.)
+    #: The attribute that is edited, if it is one alone: data that are drawn then have validation
+    #: and test images that lack it. (For several, such images are picked where they are measured.)
     attribute: str | None = None
 
     #: The callbacks around the method, in the order in which they work on each other's results.
@@ -79,10 +78,10 @@ class Method(Kept):
     #: Whether it brings those of them that a trainer has not; the trainer's own come in that order.
     brings_callbacks: bool = True
 
-    def __init_subclass__(cls, **named: Any) -> None:
+    def __init_subclass__(cls, **arguments: Any) -> None:
         """Let the command line find the defaults of ``**options: Unpack[...]``: jsonargparse takes
         them from the base's signature only where the ``**`` has no type."""
-        super().__init_subclass__(**named)
+        super().__init_subclass__(**arguments)
         vars(cls).get("__init__", cls).__annotations__.pop("options", None)
 
     def __init__(
@@ -121,7 +120,7 @@ class Method(Kept):
         self.injection, self.seed = injection, seed
         self.directions = nn.ModuleDict()
         self.strengths: dict[str, float] = {}
-        #: The networks that had a part in the edits, by `fingerprint`, and which: none may measure.
+        #: By `fingerprint`, what a network did for the edits: none of these may measure them.
         self.guides: dict[str, str] = {}
         #: Found by the `Intervals` callback for each direction where ``t_edit`` is not given.
         self.t_edits: dict[str, int] = {}
@@ -154,8 +153,8 @@ class Method(Kept):
             HslError: there is none.
         """
         if name not in self.directions:
-            known = ", ".join(self.directions) or "none"
-            raise HslError(f"no direction {name!r}; there are: {known}"
+            names = ", ".join(self.directions) or "none"
+            raise HslError(f"no direction {name!r}; there are: {names}"
                            f"{meant(name, self.directions)}")  # fmt: skip
         direction = self.directions[name]
         assert isinstance(direction, Direction)
@@ -245,13 +244,13 @@ class Method(Kept):
         calls this with the batches of its first epoch, so that it has the same records."""
 
     def try_optimizer(self, epochs: int | None) -> None:
-        """Try what a fit of ``epochs`` epochs is optimised with, where a user may have chosen it:
-        what it refuses is so noticed before any work. A closed form has nothing to try.
+        """Try the optimiser that a user may have chosen for a fit of ``epochs`` epochs, so that
+        values that it refuses are noticed before any work. A closed form has nothing to try.
 
         Raises:
             HslError: it refuses its values.
         """
 
     def on_train_start(self) -> None:
-        """What is trained now is trained in these steps."""
+        """The directions are trained in this many steps from now on."""
         self.trained_in = None

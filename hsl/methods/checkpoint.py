@@ -38,7 +38,7 @@ RULES: dict[str, Rule] = {
     "seen": listed(whole()),
 }
 _VERSION = re.compile(r"\d{1,4}(\.\d{1,4}){1,3}((a|b|rc|\.post|\.dev)\d{1,9})?(\+\w+)?\Z", re.ASCII)
-#: What Lightning keeps beside it, as far as it trusts its types.
+#: What Lightning keeps beside it, in types that Lightning takes for granted.
 _PARTS: dict[str, Rule] = {
     "epoch": whole(),
     "global_step": whole(),
@@ -83,16 +83,16 @@ def about_of(checkpoint: Mapping[str, Any], required: Collection[str] = ()) -> d
         about = check(checkpoint.get("hsl"), RULES, [*_ALWAYS, *required])
         for name, config in about.get("directions", {}).items():
             prefix = f"directions.{name}."
-            own = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-            if strange := [k for k, v in own.items() if not isinstance(v, Tensor)]:
+            tensors = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+            if strange := [k for k, v in tensors.items() if not isinstance(v, Tensor)]:
                 raise ValueError(f"{prefix}{strange[0]} is no tensor")
             check(config, {"kind": text()}, ["kind"])
-            if own:  # without any it is found to be missing where it is wanted
-                require_fit(config, own)
+            if tensors:  # a direction without any is refused where it is taken up
+                require_fit(config, tensors)
             if {} in checkpoint.get("optimizer_states", ()) and config["kind"] != "boundary":
                 raise ValueError(f"optimizer_states is empty, and {name} was trained by steps")
     except (ValueError, TypeError, KeyError, IndexError, RuntimeError, OverflowError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-        said = f"no checkpoint of hsl's, or a damaged one ({reason}); give another"
-        raise HslError(said) from error
+        message = f"no checkpoint of hsl's, or a damaged one ({reason}); give another"
+        raise HslError(message) from error
     return about

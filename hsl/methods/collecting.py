@@ -1,5 +1,5 @@
-"""Features of images along their inversion, and labels, from all ranks: what hyperplanes are fitted
-on."""
+"""Features of images along their inversion, and labels, of all ranks: hyperplanes are fitted on
+them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -46,13 +46,13 @@ class Collecting(Mixed):
         Raises:
             HslError: the data has no such labels, or torch no place for the name.
         """
-        known = list(self.texts) if self.texts else list(data.names)
-        names = known if self.wanted is None else list(dict.fromkeys(self.wanted))
-        unknown = [name for name in names if name not in known]
+        available = list(self.texts) if self.texts else list(data.names)
+        names = available if self.wanted is None else list(dict.fromkeys(self.wanted))
+        unknown = [name for name in names if name not in available]
         if unknown or not names:
             raise HslError(f"no labels for {', '.join(unknown) or 'anything'} in these data; "
-                           f"there are: {', '.join(known) or 'none'}"
-                           f"{''.join(meant(name, known) for name in unknown[:1])}")  # fmt: skip
+                           f"there are: {', '.join(available) or 'none'}"
+                           f"{''.join(meant(n, available) for n in unknown[:1])}")  # fmt: skip
         for name in names:
             if not name or hasattr(nn.ModuleDict(), name) or set(name) & set("./"):
                 raise HslError(f"{name!r} cannot be the name of a direction: rename the attribute")
@@ -60,27 +60,29 @@ class Collecting(Mixed):
 
     @torch.no_grad()
     def collect(self, batch: Batch, data: Any) -> list[Sample]:
-        """Features of a batch of ``data`` into the store; what else is needed of it, back."""
+        """Put the features of a batch of ``data`` into the store; return its samples."""
         keys, names = self._keep(batch.image), self.names(data)
         self.labelled = names
-        if self.texts:  # scores, which `labels` turns into labels when all are there
+        if self.texts:  # scores: `labels` makes labels of them, when it has those of all images
             readers = [self.readers[name].to(batch.image.device) for name in names]
             columns = [r.features(batch.image) @ torch.as_tensor(r.direction) for r in readers]
             labels = torch.stack(columns, dim=1)
         else:
-            known = batch.labels[:, [list(data.names).index(name) for name in names]]
-            labels = torch.where(known.isnan(), 0, 2 * known - 1)
+            truth = batch.labels[:, [list(data.names).index(name) for name in names]]
+            labels = torch.where(truth.isnan(), 0, 2 * truth - 1)
         rows = zip(batch.index.tolist(), labels.cpu(), keys, strict=True)
         return [Sample(*row) for row in rows]
 
     def _keep(self, images: Tensor) -> list[str]:
-        """Features of images ``[B, 3, S, S]`` into the store; their keys."""
+        """Put the features of images ``[B, 3, S, S]`` into the store; return their keys."""
         made_by = ("linear", self.backbone.key, self.inversion, self.refine, self.timesteps)
         keys = [key_of(*made_by, image) for image in images]
         about = self.record_about("features")
         shapes = {"x": self.backbone.x_shape, "h": self.backbone.h_shape}
-        wanted = {f"{space}.{t}": shape for space, shape in shapes.items() for t in self.timesteps}
-        self.store.ensure(keys, lambda rows: self._features(images[rows]), about, wanted)
+        expected = {
+            f"{space}.{t}": shape for space, shape in shapes.items() for t in self.timesteps
+        }
+        self.store.ensure(keys, lambda rows: self._features(images[rows]), about, expected)
         return keys
 
     def _features(self, images: Tensor) -> list[Record]:
@@ -102,7 +104,7 @@ class Collecting(Mixed):
         Raises:
             HslError: there is none.
         """
-        unique = {sample.index: sample for part in ranks.everyones(samples) for sample in part}
+        unique = {sample.index: sample for mine in ranks.everyones(samples) for sample in mine}
         if not unique:
             raise HslError("no images: is the data set empty?")
         return [unique[index] for index in sorted(unique)]

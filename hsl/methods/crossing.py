@@ -50,11 +50,11 @@ class Crossing(Collecting):
         labels = self.labels(samples)
 
         def measured(place: tuple[Space, int]) -> Figures:
-            parts = []
+            by_block = []
             for block in self.blocks(samples, *place):
                 distances = [b.distance(block, *place) for b in self.boundaries()]
-                parts.append(torch.stack(distances, dim=1).cpu())
-            return figures(torch.cat(parts).double(), labels)
+                by_block.append(torch.stack(distances, dim=1).cpu())
+            return figures(torch.cat(by_block).double(), labels)
 
         places = [(space, t) for space in self.spaces for t in self.timesteps]
         return ranks.shared(places, measured)
@@ -78,18 +78,18 @@ class Crossing(Collecting):
         return self.test_step(batch, batch_idx)
 
     def on_validation_epoch_end(self) -> None:
-        """Measure the boundaries; the `Mixing` callback prints the table. (Within a fit, before
-        there are any, it has them measured at the end.)"""
+        """Measure the boundaries; the `Mixing` callback prints the table. (Within a fit there are
+        none yet: the callback lets them be measured at its end.)"""
         if self.trainer.state.fn == TrainerFn.VALIDATING:
             self.figures = self.held_out(self.everyones(self.others))
         self.others = []
 
     def on_validation_start(self) -> None:
-        """Look for boundaries before anything is computed."""
+        """Refuse to go on without boundaries, before anything is computed."""
         self._require_boundaries()
 
     def on_test_start(self) -> None:
-        """Look for boundaries before anything is computed."""
+        """Refuse to go on without boundaries, before anything is computed."""
         self._require_boundaries()
 
     def _require_boundaries(self) -> None:
@@ -119,7 +119,7 @@ class Crossing(Collecting):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Make boundaries to take up those of the checkpoint, with the grid and timesteps that they
+        """Make boundaries of the shapes in the checkpoint; take the grid and timesteps that those
         were fitted on and, unless one is given, their mixing step.
 
         Raises:
@@ -130,9 +130,9 @@ class Crossing(Collecting):
         if not configs or any(config["kind"] != Boundary.kind for config in configs.values()):
             raise HslError("this checkpoint holds no boundaries: give one of a linear method")
         about = about_of(checkpoint, ["grid", "t", "data_hash"])
-        made = {name: build(config) for name, config in configs.items()}
-        self.directions = nn.ModuleDict(made).to(self.device)
-        self.wanted, self.data_hash = list(made), about["data_hash"]
+        boundaries = {name: build(config) for name, config in configs.items()}
+        self.directions = nn.ModuleDict(boundaries).to(self.device)
+        self.wanted, self.data_hash = list(boundaries), about["data_hash"]
         first = next(self.boundaries())
         self.inversion, self.timesteps = about["grid"], first.timesteps
         self.spaces = [space for space in SPACES if space in first.normals]

@@ -37,17 +37,17 @@ class Inverting(L.LightningModule):
         self.backbone = _loaded(backbone, tap).run_with(speed)
         try:
             self.grid = self.backbone.schedule.grid(steps)
-            other = None if invert_steps is None else self.backbone.schedule.grid(invert_steps)
+            inversion = None if invert_steps is None else self.backbone.schedule.grid(invert_steps)
         except ValueError as error:
             raise HslError(f"steps: {error}") from error
-        self._other_grid = other
+        self._inversion_grid = inversion
         self.refine = refine
         self.store = Store(cache)
 
     @property
     def inversion_grid(self) -> list[int]:
         """The grid of the inversion."""
-        return self.grid if self._other_grid is None else self._other_grid
+        return self.grid if self._inversion_grid is None else self._inversion_grid
 
     def record_about(self, kind: str) -> dict[str, Any]:
         """What a record of this kind says of itself in the store, as JSON values."""
@@ -76,23 +76,23 @@ class Inverting(L.LightningModule):
     def _rebuilt(self, images: Tensor) -> Tensor:
         return last(reverse(self.backbone, self.x_T(images), self.grid))
 
-    def _cached(self, what: str, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
+    def _cached(self, kind: str, images: Tensor, compute: Callable[[Tensor], Tensor]) -> Tensor:
         """What ``compute`` makes of images ``[B, 3, S, S]``, of those that are not cached."""
         records = self.store.many(
-            self._keys(what, images),
-            lambda rows: [{what: row} for row in compute(images[rows])],
-            self.record_about(what),
-            {what: self.backbone.x_shape},
+            self._keys(kind, images),
+            lambda rows: [{kind: row} for row in compute(images[rows])],
+            self.record_about(kind),
+            {kind: self.backbone.x_shape},
         )
-        return torch.stack([record[what] for record in records]).to(images.device)
+        return torch.stack([record[kind] for record in records]).to(images.device)
 
-    def _keys(self, what: str, images: Tensor) -> list[str]:
-        return [key_of(what, *self.path_of(what), image) for image in images]
+    def _keys(self, kind: str, images: Tensor) -> list[str]:
+        return [key_of(kind, *self.path_of(kind), image) for image in images]
 
-    def path_of(self, what: str) -> list[Any]:
-        """What x_T, or what comes of it unedited, depends on besides the image."""
+    def path_of(self, kind: str) -> list[Any]:
+        """What x_T, or any other ``kind`` of unedited result, depends on besides the image."""
         upwards = [self.backbone.key, self.inversion_grid, self.refine]
-        return upwards if what == "x_T" else [*upwards, self.grid]
+        return upwards if kind == "x_T" else [*upwards, self.grid]
 
     def know_x_T(self, images: Tensor, x_T: Tensor) -> None:
         """Cache the latents ``[B, C, s, s]`` that images ``[B, 3, S, S]`` were sampled from, so

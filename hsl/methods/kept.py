@@ -54,8 +54,8 @@ class Kept(Inverting):
             raise HslError(f"this checkpoint was not made with backbone {self.backbone.name}")
         for name, config in about.get("directions", {}).items():
             self._take_shape(name, config)
-        wanted = {k for k in self.state_dict() if k.startswith("directions.")}
-        missing = wanted - set(checkpoint["state_dict"])
+        names = {k for k in self.state_dict() if k.startswith("directions.")}
+        missing = names - set(checkpoint["state_dict"])
         if missing:
             raise HslError(f"this checkpoint lacks {', '.join(sorted(missing)[:3])}")
         self.t_edit = about["t_edit"] if self.t_edit is None else self.t_edit
@@ -67,8 +67,8 @@ class Kept(Inverting):
         self.trained_in = about.get("steps")
 
     def _take_shape(self, name: str, config: dict[str, Any]) -> None:
-        """Let direction ``name`` have the shape that a checkpoint's has: a tensor for each timestep
-        depends on those that it was fitted at."""
+        """Give direction ``name`` the shape of the checkpoint's: of tensors for each timestep there
+        are as many as timesteps that it was fitted at."""
         if name not in self.directions:
             return
         direction = self.directions[name]

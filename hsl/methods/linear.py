@@ -91,6 +91,24 @@ class Linear(Crossing):
         )  # fmt: skip
         self.automatic_optimization = False
         self.solver = SVM() if solver is None else solver
+        self._take_steps(steps, t_0, timesteps, t)
+        self.spaces = list(SPACES) if spaces is None else spaces
+        if not self.spaces or not set(self.spaces) <= set(SPACES):
+            raise HslError(f"spaces {self.spaces}: want x, h or both")
+        self.unit, self.wanted = unit, attributes
+        self._label_by(texts_of(texts, attributes), certain, clip)
+        self.labelled: list[str] = []  # what the columns of the samples' labels are
+        self.data_hash: str | None = None
+        self.samples: list[Sample] = []
+        self.others: list[Sample] = []
+        self.leave_one_out = leave_one_out
+        self.figures: dict[tuple[Space, int], Figures] = {}
+        self.left_out: dict[tuple[Space, int], Figures] = {}
+
+    def _take_steps(
+        self, steps: int, t_0: int | None, timesteps: list[int] | None, t: int | None
+    ) -> None:
+        """Set the inversion, the mixing step, and the timesteps at which hyperplanes are fitted."""
         if t_0 is not None:
             try:
                 self.grid = self.backbone.schedule.grid(steps, t_0=t_0)
@@ -98,17 +116,15 @@ class Linear(Crossing):
                 raise HslError(f"t_0, steps: {error}") from error
         #: Of the features; `mix_at` cuts ``grid``, that of the edits, down to the mixing step.
         self.inversion = self.grid
-        wanted = self.grid[3::4] if timesteps is None else timesteps
+        places = self.grid[3::4] if timesteps is None else timesteps
         self.t: int | None = None if t is None else self._rounded(t)
-        self.timesteps = sorted({self._rounded(w) for w in [*wanted, *([] if t is None else [t])]})
+        self.timesteps = sorted({self._rounded(w) for w in [*places, *([] if t is None else [t])]})
         if not self.timesteps:
             raise HslError("timesteps: name at least one")
-        self.spaces = list(SPACES) if spaces is None else spaces
-        if not self.spaces or not set(self.spaces) <= set(SPACES):
-            raise HslError(f"spaces {self.spaces}: want x, h or both")
-        self.unit, self.wanted = unit, attributes
-        self.texts = texts_of(texts, attributes)
-        self.certain = certain
+
+    def _label_by(self, texts: dict[str, tuple[str, str]], certain: float, clip: str) -> None:
+        """Take the texts that label the images, if there are any, and load the CLIP for them."""
+        self.texts, self.certain = texts, certain
         if self.texts and not 0 < certain <= 0.5:
             raise HslError(f"certain={certain}: want a share in (0, 0.5]")
         guide = Clip.load(clip, resize=True) if self.texts else None
@@ -120,13 +136,6 @@ class Linear(Crossing):
             for name, pair in self.texts.items()
             if guide is not None
         }
-        self.labelled: list[str] = []  # what the columns of the samples' labels are
-        self.data_hash: str | None = None
-        self.samples: list[Sample] = []
-        self.others: list[Sample] = []
-        self.leave_one_out = leave_one_out
-        self.figures: dict[tuple[Space, int], Figures] = {}
-        self.left_out: dict[tuple[Space, int], Figures] = {}
 
     def _rounded(self, t: int) -> int:
         """The step of the inversion that is nearest to ``t``."""
@@ -181,7 +190,7 @@ class Linear(Crossing):
         places = [(space, t) for space in self.spaces for t in self.timesteps]
         left_out = ranks.shared(places, lambda place: self._fit_at(samples, labels, *place))
         ranks.add_up(self.directions.parameters())
-        self.left_out = {place: found for place, found in left_out.items() if found is not None}
+        self.left_out = {place: its for place, its in left_out.items() if its is not None}
 
     def _fit_at(
         self, samples: list[Sample], labels: Tensor, space: Space, t: int
@@ -198,8 +207,8 @@ class Linear(Crossing):
         if not self.leave_one_out:
             return None
         scores = self.solver.leave_one_out(products, labels.to(products), names=names)
-        known = torch.where(scores.isnan(), 0, labels.to(scores))
-        return figures(scores, known)
+        scored = torch.where(scores.isnan(), 0, labels.to(scores))
+        return figures(scores, scored)
 
     def _leave_out(self, labels: Tensor) -> None:
         """Drop attributes that no image, or every image, has, unless they were asked for."""
@@ -243,8 +252,8 @@ class Linear(Crossing):
             "t_0": self.t,
             "accuracy": {
                 f"{space}.{t}": round(figure, 4)
-                for (space, t), found in self.figures.items()
-                if not math.isnan(figure := float(found.balanced_accuracy[column]))
+                for (space, t), measured in self.figures.items()
+                if not math.isnan(figure := float(measured.balanced_accuracy[column]))
             },
         }
         about.pop("steps")  # one step, whatever their number

@@ -50,27 +50,27 @@ class Saved(Method):
         **options: Unpack[MethodOptions],
     ) -> None:
         kind = Boundary if boundaries else Direction
-        named = [
-            (str(each.about.get("name", "direction")), each)
-            if isinstance(each, Direction)
-            else (short(each), kind.load(each))
-            for each in (
-                [directions] if isinstance(directions, str | Path | Direction) else directions
-            )
+        if isinstance(directions, str | Path | Direction):
+            directions = [directions]
+        pairs = [
+            (str(source.about.get("name", "direction")), source)
+            if isinstance(source, Direction)
+            else (short(source), kind.load(source))
+            for source in directions
         ]
-        if not named or len({name for name, _ in named}) < len(named):
+        if not pairs or len({name for name, _ in pairs}) < len(pairs):
             raise HslError(f"directions: want one or several, with different names, not "
-                           f"{[name for name, _ in named]}")  # fmt: skip
-        options.setdefault("tap", _the_same([each.about.get("tap", "after") for _, each in named]))
+                           f"{[name for name, _ in pairs]}")  # fmt: skip
+        options.setdefault("tap", _the_same([d.about.get("tap", "after") for _, d in pairs]))
         super().__init__(steps=steps, t_edit=t_edit, t_boost=t_boost, **options)
-        for name, direction in named:
+        for name, direction in pairs:
             direction.check(self.backbone)
             self.directions[name] = direction.requires_grad_(False)
             self.strengths[name] = float(direction.about.get("strength", 1.0))
         if unknown := set(strengths or {}) - set(self.strengths):
             raise HslError(f"strengths: no direction {min(unknown)!r} among {[*self.strengths]}")
         self.strengths |= strengths or {}
-        self.attribute = named[0][0] if len(named) == 1 else None
+        self.attribute = pairs[0][0] if len(pairs) == 1 else None
         self.grid = self._steps(steps)
 
     def _steps(self, steps: int) -> list[int]:

@@ -31,23 +31,23 @@ def brought(
     Args:
         trainer: that is about to run.
         kinds: classes whose arguments all have defaults.
-        by_default: whether to add what the trainer has not.
+        by_default: whether to add one of each kind of which the trainer has none.
     """
     callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
-    own = {kind: [each for each in callbacks if isinstance(each, kind)] for kind in kinds}
-    left = [each for each in callbacks if not isinstance(each, tuple(kinds))]
-    trainer.callbacks = left  # type: ignore[attr-defined]
+    by_kind = {kind: [c for c in callbacks if isinstance(c, kind)] for kind in kinds}
+    others = [c for c in callbacks if not isinstance(c, tuple(kinds))]
+    trainer.callbacks = others  # type: ignore[attr-defined]
     return [
-        each for kind, theirs in own.items() for each in theirs or ([kind()] if by_default else [])
+        c for kind, theirs in by_kind.items() for c in theirs or ([kind()] if by_default else [])
     ]
 
 
 def require_strategy(trainer: L.Trainer) -> None:
-    """Refuse a trainer whose ranks would each have a part of the method, or would keep to
-    themselves what they find.
+    """Refuse a trainer that splits the method over its ranks, or whose ranks keep to themselves
+    what they find.
 
     Raises:
-        HslError: it is such a one.
+        HslError: it does.
     """
     strategy = trainer.strategy
     if isinstance(strategy, _SPLITTING):

@@ -2,13 +2,13 @@
 
 import inspect
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Unpack
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
@@ -18,7 +18,7 @@ from hsl.methods.base import Method, ProcessOptions
 from hsl.options.checks import above_zero, require
 from hsl.schema import optional
 
-#: Epochs of which the steps of a schedule are tried.
+#: At most so many steps of a schedule are tried.
 _TRIED = 1000
 
 
@@ -51,7 +51,7 @@ class Trained(Method):
         super().__init__(t_start=t_start, **options)
         self.automatic_optimization = False
         self.make_optimizer, self.make_scheduler, self.lr = optimizer, lr_scheduler, lr
-        #: Of directions with a tensor for each timestep: these, which share their memory.
+        #: Of directions with a tensor for each timestep, these tensors: views of ``delta``.
         self._rows: dict[str, list[nn.Parameter]] = {}
 
     def try_optimizer(self, epochs: int | None) -> None:
@@ -123,6 +123,24 @@ class Trained(Method):
     def _is_as_long_as_the_training(self) -> bool:
         return "epochs" in inspect.signature(self.make_scheduler).parameters
 
+    def _backward(self, losses: Iterable[Tensor]) -> None:
+        """Gradients of one step's losses, averaged over the ranks once. Each loss's graph is freed
+        before the next is built. A direction without a loss gets no gradient, so that no optimiser
+        moves it."""
+        if len(self.directions) == 1 or self.trainer.world_size == 1:
+            for loss in losses:
+                self.manual_backward(loss)
+            return
+        with self.trainer.strategy.block_backward_sync():  # type: ignore[attr-defined]
+            for loss in losses:
+                self.manual_backward(loss)
+        idle = [p for p in self.directions.parameters() if p.grad is None]
+        # DDP averages once every parameter has been through a backward pass
+        parameters = [p.flatten() for p in self.directions.parameters()]
+        self.manual_backward(0.0 * torch.cat(parameters).sum())
+        for parameter in idle:
+            parameter.grad = None
+
     def hand_over(self, t: int) -> None:
         """Give the gradients at ``t`` to the tensors of that timestep, and none to the others: each
         is a parameter of its own, which momentum does not move while it is not in use."""
@@ -135,7 +153,7 @@ class Trained(Method):
                 rows[shift.row(t)].grad = shift.delta.grad[shift.row(t)]
 
     def on_train_epoch_end(self) -> None:
-        """One step of the learning rate's schedule, of a training that still leads somewhere.
+        """One step of the learning rate's schedule, unless the training has diverged.
 
         Raises:
             HslError: it has diverged.
@@ -152,8 +170,8 @@ class Trained(Method):
 
 @contextmanager
 def _saying(option: str) -> Iterator[None]:
-    """Within it, what a class that the user chose says of the values that it is given becomes one
-    line.
+    """Turn what a class that the user chose raises within this block, as it refuses its values,
+    into one line.
 
     Raises:
         HslError: that line.

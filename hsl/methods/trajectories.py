@@ -52,11 +52,11 @@ def unedited(
     ]
     shapes = {"x": method.backbone.x_shape, "p": (n, *method.backbone.x_shape), "features": (-1,)}
     records = method.store.many(keys, compute, method.record_about("trajectory"), shapes)
-    x, p, seen = (
+    x, p, clip_features = (
         torch.stack([record[name] for record in records]).to(images.device)
         for name in ("x", "p", "features")
     )
-    return Trajectory(x, p.transpose(0, 1), seen)
+    return Trajectory(x, p.transpose(0, 1), clip_features)
 
 
 def _walked(
