@@ -31,8 +31,7 @@ def run(
     Args:
         program: what a line begins with: ``hsl.edit``.
         work: parses the options and does the rest.
-        reason: in one line, what of an error a user can mend; None: it is no such error, and is
-            raised.
+        reason: says in one line what a user can mend; None: no user can, and the error is raised.
     """
     _print_what_can_be_printed()
     try:
@@ -75,8 +74,8 @@ def _say(line: str) -> None:
 
 
 def _not_printed(error: Exception) -> str | None:
-    """Why standard output cannot be written, if that is what is wrong: files that hsl writes are
-    named by their errors. What is still to be printed goes nowhere then."""
+    """Why standard output cannot be written, if that is what is wrong: errors of files have a
+    ``filename``. What is still to be printed goes nowhere then."""
     if not isinstance(error, OSError) or error.filename is not None:
         return None
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):

@@ -44,10 +44,10 @@ class Stopped(BaseException):
 
 @contextmanager
 def stoppable() -> Iterator[None]:
-    """Within this block SIGTERM, SIGINT and SIGHUP raise `Stopped`; after it they do what they did,
-    but where imports were ended by a line: that command has said its own by then, and a signal that
-    comes late ends it in silence. What ignores them (a job in the background, nohup) goes on to
-    ignore them; outside the main thread nothing changes."""
+    """Within this block SIGTERM, SIGINT and SIGHUP raise `Stopped`; after it they do what they did
+    before. What `end_while_importing` set does not come back: the command has printed its own line
+    by then, and a late signal ends it without another. Signals that are ignored (by a job in the
+    background, by nohup) stay ignored; outside the main thread nothing changes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -63,16 +63,16 @@ def stoppable() -> Iterator[None]:
 
 
 def end_while_importing(program: str) -> None:
-    """Until `stoppable` takes over, signals end ``python -m hsl.x``, whose imports take seconds, by
-    its line; Python's own way would be a traceback out of the middle of a library."""
+    """Until `stoppable` takes over, a signal ends ``python -m hsl.x``, whose imports take seconds,
+    with one line, where Python would print a traceback out of the middle of a library."""
     for number in _heeded():
         signal.signal(number, _Import(program))
 
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Within this block of a `stoppable` one, which imports what takes seconds, signals end a
-    process that began as a command as they did then: an exception may be lost in a library."""
+    """For slow imports within a `stoppable` block: signals end the process at once, as
+    `end_while_importing` says, if it began as a command. `Stopped` could be lost in a library."""
     raising = {
         number: handler
         for number in _NUMBERS
@@ -107,8 +107,8 @@ class _Import:
 
 
 class _Handler:
-    """Raises `Stopped` once; asked again later, as where an exception was lost in a destructor, it
-    ends the process at once: files are whole whenever that is.
+    """Raises `Stopped` once. A later signal, sent where that exception was lost, as in a
+    destructor, ends the process at once: files are whole at any time.
 
     Attributes:
         begun: by number, what a signal did while the command was being imported.

@@ -1,4 +1,4 @@
-"""What holds for the arguments of every command."""
+"""The arguments of a command, checked as those of every command are."""
 
 import sys
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ def given(arguments: Sequence[str] | None) -> list[str]:
     """The arguments of a command; None: those of this process.
 
     Raises:
-        HslError: one of them is empty, as it is where a shell's variable is not set; or an
-            option's value is ``--``, of which argparse makes no value.
+        HslError: one of them is empty, as where a shell's variable is not set; or an option's
+            value is ``--``, which argparse does not take for a value.
     """
-    found = sys.argv[1:] if arguments is None else list(arguments)
-    for before, argument in zip(["", *found], found, strict=False):
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    for before, argument in zip(["", *words], words, strict=False):
         option, equals, value = argument.partition("=")
         if option.startswith("-") and value == "--":
             raise HslError(f"{option}: -- is no value; give another, or leave it out")
@@ -24,4 +24,4 @@ def given(arguments: Sequence[str] | None) -> list[str]:
             continue
         raise HslError(f"{option} is empty: give a value, or leave it out (is a variable of the "
                        "shell not set?)")  # fmt: skip
-    return found
+    return words

@@ -22,8 +22,8 @@ factors = Rule(
 
 
 def require(of: str, **values: tuple[Any, Rule]) -> None:
-    """Values that keep to their rules; numbers of NumPy count as Python's, and what can be gone
-    through as a list.
+    """Check that values keep to their rules. Numbers of NumPy count as Python's, and whatever can
+    be iterated over as a list.
 
     Args:
         of: what they are options of, for the message.
@@ -43,5 +43,5 @@ def require(of: str, **values: tuple[Any, Rule]) -> None:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, Iterable) and not isinstance(value, str | bytes | dict):
-        return [_plain(part) for part in value]
+        return [_plain(item) for item in value]
     return value.item() if hasattr(value, "item") else value

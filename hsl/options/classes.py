@@ -57,19 +57,19 @@ def named(path: str, *how: Any, **more: Any) -> Any:
     if path.partition(".")[0] in sys.stdlib_module_names:
         raise _refusal(path)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # jsonargparse's own, of what is refused below
+        warnings.simplefilter("ignore")  # jsonargparse warns of what is refused below
         try:
-            found = _import(path, *how, **more)
+            value = _import(path, *how, **more)
         except (AttributeError, ValueError) as error:
             near = meant(path.rpartition(".")[2], _beside(path))
             raise type(error)(f"{error}{near}") from error
-    if inspect.isroutine(found):
-        allowed = _is_ours(_returned(found))
+    if inspect.isroutine(value):
+        allowed = _is_ours(_returned(value))
     else:
-        allowed = _is_ours(found if inspect.isclass(found) else type(found))
+        allowed = _is_ours(value if inspect.isclass(value) else type(value))
     if not allowed:
         raise _refusal(path)
-    return found
+    return value
 
 
 def _beside(path: str) -> list[str]:
@@ -77,22 +77,23 @@ def _beside(path: str) -> list[str]:
     module, dot, _ = path.rpartition(".")
     if dot:
         return dir(sys.modules[module]) if module in sys.modules else []
-    left, names = list(_BASES), []
-    for kind in left:  # which grows
-        left += kind.__subclasses__()
+    kinds, names = list(_BASES), []
+    for kind in kinds:  # the list grows meanwhile
+        kinds += kind.__subclasses__()
         if kind.__module__.startswith("hsl."):
             names.append(kind.__name__)
     return names
 
 
 def path_of(value: Any) -> str | None:
-    """The import path by which files name a class or function: jsonargparse's, the shortest; but
-    what ``import hsl`` gives by name is named by its package, as it always was."""
+    """The import path by which files name a class or function: the shortest, which jsonargparse
+    takes; but what ``import hsl`` offers under its name keeps the path in its own package, by which
+    earlier files name it."""
     path = _path(value)
     if path is None or not path.startswith("hsl.") or path.count(".") > 1:
         return path
-    parts, name = str(value.__module__).split("."), path.partition(".")[2]
-    packages = (".".join(parts[:n]) for n in range(2, len(parts) + 1))
+    modules, name = str(value.__module__).split("."), path.partition(".")[2]
+    packages = (".".join(modules[:n]) for n in range(2, len(modules) + 1))
     return next(
         f"{package}.{name}"
         for package in packages
@@ -102,7 +103,7 @@ def path_of(value: Any) -> str | None:
 
 def guard_jsonargparse() -> None:
     """Let jsonargparse look up by `named` whatever a value names, and name by `path_of` what it
-    writes; it has no public options that do, in all the versions that hsl runs with."""
+    writes. No public option does so in all the versions that hsl runs with."""
     for module in (_typehints, _actions):
         module.import_object = named  # type: ignore[attr-defined]
     for module in (_typehints, _actions, _parameter_resolvers, _signatures):
@@ -112,8 +113,8 @@ def guard_jsonargparse() -> None:
 def _is_ours(kind: Any) -> bool:
     if not inspect.isclass(kind):
         return False
-    own = any(base.__module__.partition(".")[0] == "hsl" for base in kind.__mro__)
-    return own or issubclass(kind, _BASES) or dataclasses.is_dataclass(kind)
+    is_hsl = any(base.__module__.partition(".")[0] == "hsl" for base in kind.__mro__)
+    return is_hsl or issubclass(kind, _BASES) or dataclasses.is_dataclass(kind)
 
 
 def _returned(function: Any) -> Any:

@@ -25,10 +25,10 @@ class CommandLine(argparse.ArgumentParser):
     """
 
     def __init__(self, usage: str, description: str, examples: str = "", **more: Any) -> None:
-        shown = f"{description.strip()}\n\nexamples:\n{examples.strip(chr(10))}"
+        text = f"{description.strip()}\n\nexamples:\n{examples.strip(chr(10))}"
         super().__init__(
             usage=f"%(prog)s {usage}",
-            description=shown if examples else description.strip(),
+            description=text if examples else description.strip(),
             formatter_class=argparse.RawDescriptionHelpFormatter,
             exit_on_error=False,
             **{"allow_abbrev": False, **more},

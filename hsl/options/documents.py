@@ -1,5 +1,5 @@
-"""Options as nested mappings, one a configuration file or command-line option, before they are
-parsed; which of them a later one makes void."""
+"""Options as nested mappings before they are parsed, one for each configuration file and each
+option of a command line; which of them a later one makes void."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -25,19 +25,19 @@ def read_document(where: str) -> Document:
             trainer's (its loggers save such ones).
     """
     where = configuration(where)
-    found, named = None, where
+    document, place = None, where
     if not Path(where).exists() and ":" in where:
-        found, named = parse_yaml(where), "--config"
-    if not isinstance(found, dict):
-        found, named = read_yaml(where), where
-    if not isinstance(found, dict) or not all(isinstance(key, str) for key in found):
-        raise HslError(f"{named}: holds no options by their names, as in data: ...")
-    if path := _no_class(found):
-        raise HslError(f"{named}: {path}: want class_path, a text, and init_args: mapping")
-    for key, part in found.items():
-        if key != "trainer" and (path := _empty(part, key)):
-            raise HslError(f"{named}: {path} is empty: give a value, or leave it out")
-    return found
+        document, place = parse_yaml(where), "--config"
+    if not isinstance(document, dict):
+        document, place = read_yaml(where), where
+    if not isinstance(document, dict) or not all(isinstance(key, str) for key in document):
+        raise HslError(f"{place}: holds no options by their names, as in data: ...")
+    if path := _no_class(document):
+        raise HslError(f"{place}: {path}: want class_path, a text, and init_args: mapping")
+    for key, section in document.items():
+        if key != "trainer" and (path := _empty(section, key)):
+            raise HslError(f"{place}: {path} is empty: give a value, or leave it out")
+    return document
 
 
 def stated(arguments: Sequence[str]) -> list[tuple[bool, Document]]:
@@ -47,7 +47,7 @@ def stated(arguments: Sequence[str]) -> list[tuple[bool, Document]]:
     Raises:
         HslError: as `read_document`.
     """
-    found: list[tuple[bool, Document]] = []
+    documents: list[tuple[bool, Document]] = []
     i = 0
     while i < len(arguments):
         option, equals, value = arguments[i].partition("=")
@@ -57,25 +57,25 @@ def stated(arguments: Sequence[str]) -> list[tuple[bool, Document]]:
         if not equals and i < len(arguments) and not arguments[i].startswith("--"):
             value, i = arguments[i], i + 1
         if option in CONFIG:
-            found.append((True, read_document(value)))
+            documents.append((True, read_document(value)))
         else:
             document = _nested(option.lstrip("-").split("."), _value(value))
             if value and (path := _empty(document, "")):
                 raise HslError(f"--{path[1:]} is empty: give a value, or leave it out")
-            found.append((False, document))
-    return found
+            documents.append((False, document))
+    return documents
 
 
 def superseded(documents: Sequence[Document]) -> list[Document]:
     """The documents without what was given with the name of a class that a later one replaces: it
     belongs to that class, and the new one starts from its own defaults. What was given without a
     name stays. Of lists, the last one counts."""
-    found = []
+    effective = []
     for i, document in enumerate(documents):
         for later in documents[i + 1 :]:
             document = _without(document, later)
-        found.append(document)
-    return found
+        effective.append(document)
+    return effective
 
 
 def _without(earlier: Any, later: Any) -> Any:
@@ -83,23 +83,23 @@ def _without(earlier: Any, later: Any) -> Any:
         return _GONE
     if not isinstance(earlier, Mapping):
         return earlier
-    name, new = earlier.get("class_path"), later
+    name, later_name = earlier.get("class_path"), later
     if isinstance(later, Mapping):
-        new = later.get("class_path")
-    if isinstance(name, str) and isinstance(new, str) and _last(name) != _last(new):
-        return {"class_path": name}  # what was given without a name may be for this one
+        later_name = later.get("class_path")
+    if isinstance(name, str) and isinstance(later_name, str) and _last(name) != _last(later_name):
+        return {"class_path": name}  # for options given without a name, which may be this one's
     if not isinstance(later, Mapping):
         return earlier
     inner = _arguments(later)
-    kept = {}
+    remaining = {}
     for key, part in earlier.items():
         if key == "init_args" and isinstance(part, Mapping):
-            rest = _without(part, inner)
+            remainder = _without(part, inner)
         else:
-            rest = _without(part, inner[key]) if key in inner else part
-        if rest is not _GONE:
-            kept[key] = rest
-    return kept
+            remainder = _without(part, inner[key]) if key in inner else part
+        if remainder is not _GONE:
+            remaining[key] = remainder
+    return remaining
 
 
 def _arguments(document: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -130,22 +130,22 @@ def _value(text: str) -> Any:
 
 
 def _no_class(value: Any, path: str = "") -> str | None:
-    """The path of what names no class, or gives it no arguments by name, within."""
+    """The path within a value at which no class is named, or its arguments are no mapping."""
     if isinstance(value, Mapping):
         name, arguments = value.get("class_path", ""), value.get("init_args", {})
         if not isinstance(name, str) or not isinstance(arguments, Mapping):
             return path or "class_path"
-        parts = [(f"{path}.{key}".lstrip("."), part) for key, part in value.items()]
+        inner = [(f"{path}.{key}".lstrip("."), part) for key, part in value.items()]
     else:
-        parts = [(path, part) for part in value] if isinstance(value, list) else []
-    return next((found for at, part in parts if (found := _no_class(part, at))), None)
+        inner = [(path, part) for part in value] if isinstance(value, list) else []
+    return next((wrong for at, part in inner if (wrong := _no_class(part, at))), None)
 
 
 def _empty(value: Any, path: str) -> str | None:
-    """The path of an empty text within."""
+    """The path of an empty text within a value."""
     if isinstance(value, str):
         return None if value.strip() else path
     if not isinstance(value, Mapping):
         return None
-    found = (_empty(part, f"{path}.{key}") for key, part in value.items())
-    return next((path for path in found if path), None)
+    paths = (_empty(part, f"{path}.{key}") for key, part in value.items())
+    return next((path for path in paths if path), None)

@@ -30,7 +30,7 @@ class Parser(LightningArgumentParser):
     defaults of the class before it nor what was given with that one's name come to it
     (`superseded`). What a user gives without naming a class stays."""
 
-    #: What the configuration files still to be taken up say, and whether that is all of them.
+    #: Of each configuration file still to be added: its options that count, and whether all do.
     documents: list[tuple[Document, bool]]
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
@@ -41,7 +41,7 @@ class Parser(LightningArgumentParser):
     def add_instantiator(
         self, instantiator: Any, class_type: Any, subclasses: bool = True, prepend: bool = False
     ) -> None:
-        """Keep what Lightning says here for `instantiate`, which jsonargparse wants to be told."""
+        """Keep what Lightning adds here until `instantiate`, which takes it as an argument now."""
         maker = (instantiator, class_type, subclasses)
         self.makers.insert(0 if prepend else len(self.makers), maker)
 
@@ -52,19 +52,19 @@ class Parser(LightningArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """Refuse options; of one that there is not, say what was meant."""
         unknown = _UNKNOWN.fullmatch(message)
-        if unknown and ", did you mean " not in message:  # by the parser of the verb
+        if unknown and ", did you mean " not in message:  # the verb's parser may have said so
             message += self._meant(unknown["option"] or unknown["key"])
         super().error(message, ex)
 
     def _meant(self, name: str) -> str:
-        known = [f"--{action.dest}" for action in self._actions]
-        parts = {option.partition(".")[0] for option in known}
+        names = [f"--{action.dest}" for action in self._actions]
+        groups = {option.partition(".")[0] for option in names}
         head, dot, tail = name.partition(".")
-        if dot and head not in parts and (near := meant(head, parts)):
+        if dot and head not in groups and (near := meant(head, groups)):
             return f"{near.removesuffix('?')}.{tail}?"
         if not name.startswith("-"):
-            known = [option.removeprefix("--") for option in known]
-        return meant(name, known)
+            names = [option.removeprefix("--") for option in names]
+        return meant(name, names)
 
     def dump(self, cfg: Any, *more: Any, **options: Any) -> str:
         """As YAML; Lightning says ``skip_none``, which is called ``skip_unset`` now."""
@@ -73,24 +73,24 @@ class Parser(LightningArgumentParser):
         return str(super().dump(cfg, *more, **options))
 
     def get_defaults(self, skip_validation: bool = False, **more: Any) -> Namespace:
-        """The defaults, of a default class its name alone: the rest is filled in when it is known
-        which class it is to be."""
-        found = super().get_defaults(skip_validation, **more)
+        """The defaults; of a default class its name alone. Its options are filled in when it is
+        known that no other class takes its place."""
+        defaults = super().get_defaults(skip_validation, **more)
         for action in self._actions:
             if isinstance(action.default, dict | Namespace) and "class_path" in action.default:
-                found[action.dest] = Namespace(action.default)  # type: ignore[no-untyped-call]
-        return found
+                defaults[action.dest] = Namespace(action.default)  # type: ignore[no-untyped-call]
+        return defaults
 
     def parse_args(  # type: ignore[override]
         self, args: Any = None, *more: Any, **options: Any
     ) -> Namespace:
-        """Parse; configuration files are looked at before anything is made of them."""
+        """Parse; configuration files are checked before anything is made of them."""
         arguments = self._own(list(sys.argv[1:] if args is None else args))
-        said = stated(arguments)
-        kept = superseded([document for _, document in said])
+        statements = stated(arguments)
+        effective = superseded([document for _, document in statements])
         self.documents = [
             (after, after == before)
-            for (of_file, before), after in zip(said, kept, strict=True)
+            for (of_file, before), after in zip(statements, effective, strict=True)
             if of_file
         ]
         return super().parse_args(args, *more, **options)
@@ -110,7 +110,7 @@ class Parser(LightningArgumentParser):
                 raise HslError(f"--config: {key} is {value!r}: want its options by name")
 
     def _own(self, arguments: list[str]) -> list[str]:
-        """The arguments before a verb, whose parser looks at the rest."""
+        """The arguments before a verb; its own parser looks at the rest."""
         if self._subparsers is None:
             return arguments
         verbs = self._subparsers._group_actions[0].choices or ()
@@ -119,11 +119,11 @@ class Parser(LightningArgumentParser):
 
 
 class ConfigFile(ActionConfigFile):
-    """``--config``: takes up a file that was looked at before, without what is void of it."""
+    """``--config``: adds a file's options without those that `Parser.parse_args` found void."""
 
     def __call__(self, parser: Any, cfg: Any, values: Any, option_string: Any = None) -> None:
-        """Add its options to the namespace."""
-        document, whole = parser.documents.pop(0)
+        """Add the options to the namespace."""
+        document, is_whole = parser.documents.pop(0)
         parser.require_sections(document)
-        text = configuration(values) if whole else yaml.safe_dump(document)
+        text = configuration(values) if is_whole else yaml.safe_dump(document)
         super().__call__(parser, cfg, text, option_string)  # type: ignore[no-untyped-call]

@@ -15,7 +15,7 @@ _MENDABLE = (HslError, ArgumentError, OSError, MisconfigurationException, Unpick
 #: What libraries raise where they refuse their settings, or what is around them.
 _REFUSALS = (ValueError, TypeError, RuntimeError, ModuleNotFoundError, MisconfigurationException)
 _REFUSED = re.compile(rf"\S+: {REFUSAL}[^\n]*")
-#: What jsonargparse's own errors, which are beneath, do not say.
+#: A hint of hsl's; jsonargparse's own errors, which led to it, have none.
 _MEANT = re.compile(r", did you mean [^\n]*\?$", re.MULTILINE)
 _KEY = re.compile(r'Parser key "([^"]+)"')
 
@@ -23,24 +23,24 @@ _KEY = re.compile(r'Parser key "([^"]+)"')
 def reason(error: BaseException) -> str | None:
     """In one line, what of an error a user can mend; None if it is no such error.
 
-    jsonargparse wraps what a constructor raises, and says what is wrong at the bottom of its
-    chain, and at its top of which option; a loader's worker process passes on its error as text.
+    jsonargparse wraps what a constructor raises: the last link of the chain says what is wrong, and
+    the first one with which option. A loader's worker process passes on its error as text.
     """
     links = list(chain(error))
     ours = [link for link in links if isinstance(link, HslError)]
     if ours:
         return _first_line(str(ours[0]).rpartition("HslError: ")[2], ours[0])
     if refused := next(filter(None, (_REFUSED.search(str(link)) for link in links)), None):
-        return refused[0]  # where an option takes one of several types, its error is but text
+        return refused[0]  # where an option takes one of several types, it is left as text alone
     if isinstance(error, ArgumentError):
-        meant = [link for link in links if _MEANT.search(str(link))]
-        last = meant[-1] if meant else links[-1]
+        suggesting = [link for link in links if _MEANT.search(str(link))]
+        last = suggesting[-1] if suggesting else links[-1]
         text = _first_line(str(last).removeprefix("'"), last)
         keys = [key for key in dict.fromkeys(_KEY.findall(str(error))) if key not in text]
         return f"--{'.'.join(keys)}: {text}" if keys else text
-    for link in links:  # jsonargparse lists it among what else a value might be
-        if isinstance(link, ModuleNotFoundError) and (said := str(link)) and said in str(error):
-            return _first_line(said, link)
+    for link in links:  # jsonargparse's message lists it beside what else the value might be
+        if isinstance(link, ModuleNotFoundError) and (line := str(link)) and line in str(error):
+            return _first_line(line, link)
     if _raised_in(error, "jsonargparse.") and isinstance(links[-1], _REFUSALS):
         return _first_line(str(links[-1]), links[-1])  # of a callback's or logger's constructor
     mendable = isinstance(error, _MENDABLE) or _of_a_library(error)
@@ -49,9 +49,9 @@ def reason(error: BaseException) -> str | None:
 
 def chain(error: BaseException | None) -> Iterator[BaseException]:
     """An error and what led to it."""
-    seen: list[BaseException] = []
-    while error is not None and error not in seen:
-        seen.append(error)
+    links: list[BaseException] = []
+    while error is not None and error not in links:
+        links.append(error)
         yield error
         error = error.__cause__ or error.__context__
 

@@ -29,12 +29,12 @@ def configuration(where: str) -> str:
     """
     if Path(where).exists():
         return where
-    known = shipped()
+    by_name = shipped()
     name = where.removeprefix(f"{_FOLDER}/").removesuffix(".yaml")
-    if name in known:
-        return str(known[name])
+    if name in by_name:
+        return str(by_name[name])
     if _SHORT.fullmatch(name):
-        near = meant(name, known) or f"; there are {', '.join(known)}"
+        near = meant(name, by_name) or f"; there are {', '.join(by_name)}"
         raise HslError(
             f"--config {where}: no such file, and none of this name comes with hsl{near}"
         )

@@ -11,7 +11,7 @@ from hsl import files
 from hsl.errors import HslError
 from hsl.names import shortened
 
-#: What no configuration comes near to: levels within each other, values, bytes.
+#: Far above what any configuration has: levels within each other, values, bytes.
 _DEEPEST, _MOST, _LONGEST = 50, 50_000, 2**22
 _MERGE = "tag:yaml.org,2002:merge"
 _WHAT = "a configuration file (YAML)"
@@ -25,8 +25,8 @@ class BadYaml(HslError, yaml.YAMLError):
 
 class Loader(_USUAL):  # type: ignore[misc]
     """jsonargparse's loader (YAML 1.1 without dates, and with 1e-3 a number), which makes nothing
-    but mappings, lists, texts, numbers and truth values; and looks at the text before its nesting
-    exhausts the stack, and at what it made before anybody walks through it.
+    but mappings, lists, texts, numbers and truth values. It checks the text before its nesting can
+    exhaust the stack, and the values before anybody walks through them.
 
     Raises:
         BadYaml: a number of thousands of digits, nesting without end, a key that is there
@@ -45,8 +45,8 @@ class Loader(_USUAL):  # type: ignore[misc]
         try:
             value = super().get_single_data()
         except (ValueError, OverflowError) as error:  # of int() and the like
-            said = str(error).partition(";")[0]
-            raise BadYaml(f"has a value that cannot be read ({said})") from error
+            why = str(error).partition(";")[0]
+            raise BadYaml(f"has a value that cannot be read ({why})") from error
         _require_small(value)
         return value
 
@@ -85,8 +85,8 @@ def read_yaml(path: str | Path, what: str = _WHAT) -> Any:
 
 
 def use_in_jsonargparse() -> None:
-    """Let jsonargparse read by this loader whatever it reads: files, and texts within texts. It has
-    no public option for the latter."""
+    """Let jsonargparse read all YAML by this loader: files, and texts within texts. For the latter
+    it has no public option."""
     _loaders_dumpers.yaml_default_loader = Loader  # type: ignore[assignment]
 
 
@@ -102,19 +102,19 @@ def _require_shallow(text: str | bytes) -> None:
 
 
 def _require_keys_once(node: Any) -> None:
-    """Refuse a mapping in which a key is there twice: the first would be lost without a word."""
-    seen, left = set[int](), [node]
-    while left:
-        node = left.pop()
+    """Refuse a mapping that has a key twice: the first value would be lost without a word."""
+    seen, to_visit = set[int](), [node]
+    while to_visit:
+        node = to_visit.pop()
         if id(node) in seen or not isinstance(node, yaml.CollectionNode):
             continue
         seen.add(id(node))
         if isinstance(node, yaml.SequenceNode):
-            left += node.value
+            to_visit += node.value
             continue
         keys = set[str]()
         for key, value in node.value:
-            left.append(value)
+            to_visit.append(value)
             if isinstance(key, yaml.ScalarNode) and key.tag != _MERGE:
                 if key.value in keys:
                     name = shortened(key.value, 50)
@@ -124,11 +124,11 @@ def _require_keys_once(node: Any) -> None:
 
 def _require_small(value: Any) -> None:
     """Refuse what refers to itself, or has too many values when each reference is followed."""
-    left, level = _MOST, [value]
+    room, level = _MOST, [value]
     for _ in range(_DEEPEST + 1):
-        level = [part for whole in level for part in _parts(whole)]
-        left -= len(level)
-        if left < 0:
+        level = [part for outer in level for part in _parts(outer)]
+        room -= len(level)
+        if room < 0:
             raise BadYaml(f"has more than {_MOST} values, by references (&, *) to each other")
         if not level:
             return
@@ -145,5 +145,5 @@ def _line(error: yaml.YAMLError) -> str:
     """What is wrong, and where, in one line."""
     mark = getattr(error, "problem_mark", None)
     where = f" (line {mark.line + 1})" if mark is not None else ""
-    said = getattr(error, "problem", None) or str(error) or type(error).__name__
-    return f"is no YAML: {' '.join(str(said).split())}{where}"
+    problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+    return f"is no YAML: {' '.join(str(problem).split())}{where}"
