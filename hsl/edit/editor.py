@@ -47,8 +47,8 @@ class Inverted:
         return len(self.inputs.names)
 
     def __repr__(self) -> str:
-        what = "samples" if self.inputs.images is None else "images"
-        return f"Inverted({len(self)} {what}: {', '.join(self.inputs.labels[:4])}...)"
+        kind = "samples" if self.inputs.images is None else "images"
+        return f"Inverted({len(self)} {kind}: {', '.join(self.inputs.labels[:4])}...)"
 
     def unedited(
         self, backbone: Backbone, inversion: list[int], grid: list[int], eta: float, batch: int
@@ -167,7 +167,7 @@ class Editor:
             HslError: no such direction, or they do not go together, or with the backbone.
         """
         kind: Kind = "boundaries" if boundaries else "directions"
-        kept = [_found(each, kind)[1] for each in keep]
+        kept = [_resolved(direction, kind)[1] for direction in keep]
         parts, axes = _parts(directions, kind, kept)
         for part in parts:
             part.direction.check(self.backbone)
@@ -175,7 +175,7 @@ class Editor:
         edit = join(pairs, self.steps, t_edit, t_boost, scaled, injection)
         if not isinstance(edit.direction, Boundary):
             edit = overridden(edit, t_start=t_start, mask=mask, dt_lambda=dt_lambda, dt_end=dt_end)
-        names = [_found(each, kind)[0] for each in keep]
+        names = [_resolved(direction, kind)[0] for direction in keep]
         plan = Plan(self.backbone, edit, parts, [], axes, [], [], None, names)
         sampled = inverted.inputs.images is None
         return self.carry_out(
@@ -242,11 +242,11 @@ def _swept(plan: Plan, n: int) -> Edit:
     return edit
 
 
-def _found(named: Named, kind: Kind) -> tuple[str, Direction]:
+def _resolved(source: Named, kind: Kind) -> tuple[str, Direction]:
     """A direction and what it is called."""
-    if isinstance(named, Direction):
-        return str(named.about.get("name", named.kind)), named
-    return short(named), find_direction(str(named), kind)
+    if isinstance(source, Direction):
+        return str(source.about.get("name", source.kind)), source
+    return short(source), find_direction(str(source), kind)
 
 
 def _parts(
@@ -257,10 +257,10 @@ def _parts(
     """The directions at their strengths, and the axes along which several are tried."""
     if isinstance(directions, str | Path | Direction):
         directions = [directions]
-    wanted = directions if isinstance(directions, Mapping) else dict.fromkeys(directions)
+    strengths = directions if isinstance(directions, Mapping) else dict.fromkeys(directions)
     parts, axes = [], []
-    for named, strength in wanted.items():
-        name, direction = _found(named, kind)
+    for source, strength in strengths.items():
+        name, direction = _resolved(source, kind)
         if isinstance(strength, Sequence):
             axes.append(Axis(name, [float(value) for value in strength]))
             parts.append(part_of(direction, name, None, kept)._replace(strength=1.0))

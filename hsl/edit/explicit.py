@@ -48,11 +48,11 @@ def mean_delta_h(
     edit = replace(edit, direction=copy.deepcopy(edit.direction).to(backbone.device))
     walked, starts = [t for t in grid if t >= edited[0]], range(0, len(x), batch)
     for start in track(starts, "mean delta h", len(starts)):
-        some = x[start : start + batch].to(backbone.device)
-        noise = SeededNoise(torch.arange(start, start + len(some)))
-        for step in reverse(backbone, some, walked, edit, noise=noise):
+        piece = x[start : start + batch].to(backbone.device)
+        noise = SeededNoise(torch.arange(start, start + len(piece)))
+        for step in reverse(backbone, piece, walked, edit, noise=noise):
             if edit.acts(step.t):
-                delta = edit.direction(step.b, step.x, step.t).expand(len(some), -1, -1, -1)
+                delta = edit.direction(step.b, step.x, step.t).expand(len(piece), -1, -1, -1)
                 sums[step.t] = sums.get(step.t, 0) + delta.double().sum(0).cpu()
     means = torch.stack([sums[t] for t in edited]).to(x.dtype) / len(x)
     shift = (

@@ -45,28 +45,28 @@ def save_mean(options: argparse.Namespace) -> None:
     """Save the mean of what is added along the edits of images, as a direction; the last line
     printed is its path.
 
-    That of one direction is its value at strength 1, with what the direction's file says, so that
-    it is used as the direction itself. That of several is their sum with its coefficients.
+    The mean of one direction is its value at strength 1, with what the direction's file says, so
+    that it is used as the direction itself. The mean of several is their sum with coefficients.
     """
     path = Path(options.save_mean)
     if path.suffix != ".safetensors" or path.is_dir():
         raise HslError(f"--save-mean {path}: want a file whose name ends in .safetensors")
-    made = planned(options)
-    source = read(options, made.backbone)
+    plan = planned(options)
+    source = read(options, plan.backbone)
     places.check(options, [], [path], "mean_of")
-    say(made, options.steps)
-    x_T = latents(made.backbone, source, made.inversion, made.grid, 0.0, options.batch, False).x_T
-    along, about = made.edit, {"steps": options.steps, "strength": 1.0}
-    if len(made.parts) == 1:
-        (part,), (unit,) = made.parts, made.units
+    say(plan, options.steps)
+    x_T = latents(plan.backbone, source, plan.inversion, plan.grid, 0.0, options.batch, False).x_T
+    along, about = plan.edit, {"steps": options.steps, "strength": 1.0}
+    if len(plan.parts) == 1:
+        (part,), (unit,) = plan.parts, plan.units
         if along.injection not in SHARES:
             along = replace(along, direction=part.direction, strength=unit * part.strength)
         about = part.direction.about | {"strength": part.strength}
-    shift = mean_delta_h(made.backbone, x_T, made.grid, along, not options.overall, options.batch)
+    shift = mean_delta_h(plan.backbone, x_T, plan.grid, along, not options.overall, options.batch)
     about |= {"t_edit": along.t_edit, "t_boost": along.t_boost, "t_start": along.t_start,
-              "injection": along.injection, "mean_of": [p.name for p in made.parts],
+              "injection": along.injection, "mean_of": [p.name for p in plan.parts],
               "images": len(source.names)}  # fmt: skip
-    shift.save(path, **(about | provenance(made.backbone)))
+    shift.save(path, **(about | provenance(plan.backbone)))
     print(path)
 
 

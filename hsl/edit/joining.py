@@ -59,9 +59,9 @@ def join(
     strength = 1.0
     if way in SHARES:
         total, strength = parts[0]
-    known = [d for d in directions if d.about.get("t_edit") is not None]
-    if known:
-        longest = max(known, key=lambda d: int(d.about["t_edit"])).about
+    stating = [d for d in directions if d.about.get("t_edit") is not None]
+    if stating:
+        longest = max(stating, key=lambda d: int(d.about["t_edit"])).about
     elif t_edit is not None:
         longest = {}
     else:
@@ -77,14 +77,14 @@ def _crossing(
     parts: Parts, t_edit: int | None, t_boost: int | None, injection: Injection | None
 ) -> Edit:
     """The edit that crosses several boundaries at their mixing step."""
-    given = " and ".join(
+    refused = " and ".join(
         option
         for option, value in (("--t-edit", t_edit), ("--injection", injection))
         if value is not None
     )
-    if given or not all(isinstance(d, Boundary) for d, _ in parts):
+    if refused or not all(isinstance(d, Boundary) for d, _ in parts):
         raise HslError("boundaries are crossed at their mixing step: without "
-                       f"{given or 'directions of other kinds'}")  # fmt: skip
+                       f"{refused or 'directions of other kinds'}")  # fmt: skip
     total = functools.reduce(operator.add, (d * s for d, s in parts))
     t = total.t if isinstance(total, Boundary) else None
     if t is None:
@@ -92,10 +92,10 @@ def _crossing(
     return Edit(total, 1.0, t, t_boost or 0, t, "symmetric")
 
 
-def overridden(edit: Edit, **given: object) -> Edit:
-    """``edit`` with those of the fields in which something is given.
+def overridden(edit: Edit, **values: object) -> Edit:
+    """``edit`` with the fields that have a value other than None.
 
     Raises:
         HslError: what `Edit` refuses.
     """
-    return replace(edit, **{k: v for k, v in given.items() if v is not None})  # type: ignore[arg-type]
+    return replace(edit, **{k: v for k, v in values.items() if v is not None})  # type: ignore[arg-type]

@@ -33,19 +33,19 @@ OUT = "edited"
 
 def parser() -> CommandLine:
     """All options."""
-    made = CommandLine(
+    command = CommandLine(
         "[IMAGE ...] --direction NAME[=STRENGTH] ... [options]",
         "Edit images along saved directions in h-space.",
         EXAMPLES,
         prog="python -m hsl.edit",
     )
-    _images(made.add_argument_group("which images"))
-    _what(made.add_argument_group("what is put in: --direction, --boundary or --content"))
-    _where(made.add_argument_group("where along the process (default: as the files say)"))
-    _how(made.add_argument_group("how it is put in (default: as the files say)"))
-    _files(made.add_argument_group("files"))
-    _computing(made.add_argument_group("how it is computed"))
-    return made
+    _images(command.add_argument_group("which images"))
+    _what(command.add_argument_group("what is put in: --direction, --boundary or --content"))
+    _where(command.add_argument_group("where along the process (default: as the files say)"))
+    _how(command.add_argument_group("how it is put in (default: as the files say)"))
+    _files(command.add_argument_group("files"))
+    _computing(command.add_argument_group("how it is computed"))
+    return command
 
 
 def _images(group: argparse._ArgumentGroup) -> None:
@@ -158,10 +158,10 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def _bound(arguments: Iterable[str]) -> list[str]:
     """``--interpolate -1:1:5`` as ``--interpolate=-1:1:5``: argparse takes what begins with a minus
     and is no plain number for an option."""
-    result: list[str] = []
+    words: list[str] = []
     for argument in arguments:
-        if result and result[-1] == "--interpolate" and not argument.startswith("--"):
-            result[-1] += f"={argument}"
+        if words and words[-1] == "--interpolate" and not argument.startswith("--"):
+            words[-1] += f"={argument}"
         else:
-            result.append(argument)
-    return result
+            words.append(argument)
+    return words

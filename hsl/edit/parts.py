@@ -48,12 +48,12 @@ def part_of(
     direction: Direction, name: str, strength: float | None, kept: Sequence[Direction] = ()
 ) -> Part:
     """A direction at a strength (None: that of its file), without its share along ``kept``."""
-    own = float(direction.about.get("strength", 1.0))
+    default = float(direction.about.get("strength", 1.0))
     if kept:
         pure = direction.without(*kept)
         pure.about = direction.about | pure.about
         direction = pure
-    return Part(name, direction, own if strength is None else strength, strength is not None)
+    return Part(name, direction, default if strength is None else strength, strength is not None)
 
 
 def finite(text: str) -> float:

@@ -52,18 +52,18 @@ def check(
     require_distinct([*outputs, *tensors])
 
 
-def clear(options: argparse.Namespace, out: Path, written: Iterable[str], began: float) -> None:
-    """Let the default folder hold this edit's pictures alone: what hsl wrote there before, and this
-    job neither read nor wrote, goes. Other folders, which were named, stay as they are.
+def clear(options: argparse.Namespace, out: Path, outputs: Iterable[str], began: float) -> None:
+    """Let the default folder hold this edit's pictures alone: remove what hsl wrote there before,
+    and this job neither read nor wrote. A folder that the user named stays as it is.
 
     Args:
         options: of the command line.
         out: the folder.
-        written: names in it.
-        began: when this job did, by the clock of files: what is younger may be another's.
+        outputs: names in it of what this job wrote.
+        began: when this job began, by the clock of files: younger files may be another job's.
     """
     if options.out == OUT:
-        gone = clear_pictures(out, [out / name for name in written], _inputs(options), began)
+        gone = clear_pictures(out, [out / name for name in outputs], _inputs(options), began)
         if gone:
             print(f"hsl.edit: {out}: {gone} pictures of earlier edits made way for these; --out "
                   "FOLDER keeps edits apart", file=sys.stderr)  # fmt: skip

@@ -1,4 +1,4 @@
-"""From options to what is to be done: the backbone, the edit and its timesteps."""
+"""What the options come to: the backbone, the edit and its timesteps."""
 
 import argparse
 import math
@@ -26,7 +26,8 @@ from hsl.tables import print_table
 CONTENT = {"t_edit": 400, "t_boost": 200, "dt_lambda": 0.9985, "dt_end": 950}
 #: As in the example of their authors, whose code's default is 0.9.
 GAMMA = 0.7
-#: Steps so many times more or fewer than in training are warned of: an edit seems lost, or wild.
+#: A warning is printed of so many times more or fewer steps than in training: they weaken or
+#: exaggerate an edit beyond recognition.
 _FAR = 2.0
 
 
@@ -132,13 +133,13 @@ def _measured(
     with the largest text cosine, as in Asyrp's released code."""
     if options.t_edit is not None and options.t_boost is not None:
         raise HslError("--t-edit and --t-boost leave nothing to --profile: leave one out")
-    known = [float(p.direction.about["cosine"]) for p in parts if "cosine" in p.direction.about]
-    cosine = max(known, default=None) if options.cosine is None else options.cosine
+    cosines = [float(p.direction.about["cosine"]) for p in parts if "cosine" in p.direction.about]
+    cosine = max(cosines, default=None) if options.cosine is None else options.cosine
     if cosine is None:
         raise HslError("the directions' files do not say the cosine of their texts: give --cosine")
     limits = interval.thresholds(backbone.domain, options.edit_threshold, options.boost_threshold)
-    found = interval.curves(options.profile)
-    return interval.interval(found, cosine, limits, options.t_edit, options.t_boost)
+    curves = interval.curves(options.profile)
+    return interval.interval(curves, cosine, limits, options.t_edit, options.t_boost)
 
 
 def _of_content(
@@ -177,31 +178,31 @@ def _overridden(edit: Edit, options: argparse.Namespace, backbone: Backbone) -> 
                       dt_end=options.dt_end)  # fmt: skip
 
 
-def say(made: Plan, steps: int) -> None:
+def say(plan: Plan, steps: int) -> None:
     """Print what is put in and where; warn, on stderr, of numbers of steps far from training's."""
-    edit, times = made.edit, [t for t in made.grid if made.edit.acts(t)]
+    edit, times = plan.edit, [t for t in plan.grid if plan.edit.acts(t)]
     boosting = f"boosting below t = {edit.t_boost}" if edit.t_boost else "no boosting"
     span = f"t = {times[-1]}" + (f" to {times[0]}" if len(times) > 1 else "")
     crossed = isinstance(edit.direction, Boundary)
     way = "crossed" if crossed else edit.injection
-    title = f"{way}, {len(times)} of {len(made.grid)} steps edited, {span}; {boosting}"
-    if made.as_released:
-        title = f"crossed as released, {len(made.grid)} steps from t = {made.grid[-1]}"
-    title += f"; keeping {', '.join(made.kept)}" if made.kept else ""
+    title = f"{way}, {len(times)} of {len(plan.grid)} steps edited, {span}; {boosting}"
+    if plan.as_released:
+        title = f"crossed as released, {len(plan.grid)} steps from t = {plan.grid[-1]}"
+    title += f"; keeping {', '.join(plan.kept)}" if plan.kept else ""
     rows: list[dict[str, Any]] = []
-    for p, unit in zip(made.parts, made.units, strict=True):
-        own = [a for a in made.axes if a.name == p.name or len(made.parts) == 1]
-        ends = (own[0].values[0], own[0].values[-1]) if own else (p.strength,)
-        what, much = ("boundary", "distance") if crossed else ("direction", "strength")
-        much = "coordinate" if made.as_released else much
-        rows.append({what: p.name, much: _between(ends)})
+    for p, unit in zip(plan.parts, plan.units, strict=True):
+        its_axes = [a for a in plan.axes if a.name == p.name or len(plan.parts) == 1]
+        ends = (its_axes[0].values[0], its_axes[0].values[-1]) if its_axes else (p.strength,)
+        noun, measure = ("boundary", "distance") if crossed else ("direction", "strength")
+        measure = "coordinate" if plan.as_released else measure
+        rows.append({noun: p.name, measure: _between(ends)})
         if not crossed and edit.injection not in SHARES:
             n_train = p.direction.about.get("steps")
             rows[-1] |= {"n_train / n_test": f"{n_train or '?'} / {steps}",
                          "coefficient": _between([unit * end for end in ends])}  # fmt: skip
             _warn(p.name, n_train, steps)
-    if not made.parts:
-        ends = (made.axes[0].values[0], made.axes[0].values[-1]) if made.axes else (
+    if not plan.parts:
+        ends = (plan.axes[0].values[0], plan.axes[0].values[-1]) if plan.axes else (
             1 - float(edit.strength),)  # fmt: skip
         rows.append({"direction": "content", "gamma": _between(ends)})
     print_table(title, rows)

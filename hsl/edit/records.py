@@ -97,14 +97,14 @@ class SampleRecord:
             HslError: another backbone than it was made with, another tap, or other latents than
                 the backbone's.
         """
-        for name, own in (("backbone_hash", backbone.hash), ("tap", backbone.tap)):
-            if self.backbone[name] != own:
+        for name, loaded in (("backbone_hash", backbone.hash), ("tap", backbone.tap)):
+            if self.backbone[name] != loaded:
                 raise HslError(f"this record was made with backbone {self.backbone['backbone']} "
-                               f"({name} {self.backbone[name]}), not {backbone.name} ({own}): "
+                               f"({name} {self.backbone[name]}), not {backbone.name} ({loaded}): "
                                "load that one")  # fmt: skip
-        given, mask = [*self.x_T.shape[1:]], None if self.edit is None else self.edit.mask
-        if given != [*backbone.x_shape]:
-            raise HslError(f"this record is damaged: latents of shape {given}, but those of "
+        shape, mask = [*self.x_T.shape[1:]], None if self.edit is None else self.edit.mask
+        if shape != [*backbone.x_shape]:
+            raise HslError(f"this record is damaged: latents of shape {shape}, but those of "
                            f"{backbone.name} have {[*backbone.x_shape]}")  # fmt: skip
         if mask is not None and mask.shape != backbone.h_shape[1:]:
             raise HslError(f"this record is damaged: a mask of shape {[*mask.shape]}, but h of "
@@ -125,10 +125,10 @@ class SampleRecord:
         if self.edit is not None:
             values = {f.name: getattr(self.edit, f.name) for f in fields(Edit)}
             direction: Direction = values.pop("direction")
-            given = {k: v for k, v in values.items() if isinstance(v, Tensor)}
-            tensors |= {f"edit.{k}": v for k, v in given.items()}
+            tensor_fields = {k: v for k, v in values.items() if isinstance(v, Tensor)}
+            tensors |= {f"edit.{k}": v for k, v in tensor_fields.items()}
             tensors |= {f"direction.{k}": v for k, v in direction.state_dict().items()}
-            header["edit"] = {k: v for k, v in values.items() if k not in given}
+            header["edit"] = {k: v for k, v in values.items() if k not in tensor_fields}
             header |= {"direction": direction.config(), "about": direction.about}
         return write_tensors(path, tensors, header)
 
@@ -200,14 +200,14 @@ def sample(
         raise HslError(f"{len(x_T)} latents, {batch} at once: want one or more")
     index = torch.arange(len(x_T)) if index is None else index.cpu()
     etas = [float(eta)] * len(grid) if isinstance(eta, int | float) else [float(e) for e in eta]
-    kept: dict[int, list[Tensor]] = {}
+    noises: dict[int, list[Tensor]] = {}
 
     def noise(rows: slice) -> Noise:
         drawn = SeededNoise(index[rows], seed)
 
         def keep(t: int, like: Tensor) -> Tensor:
             z = drawn(t, like)
-            kept.setdefault(t, []).append(z.cpu())
+            noises.setdefault(t, []).append(z.cpu())
             return z
 
         return keep
@@ -216,7 +216,7 @@ def sample(
         x_T.cpu(), list(grid), etas, index, seed, edit, provenance(backbone), batch, {}
     )
     images = record._run(backbone, noise)
-    return images, replace(record, noises={t: torch.cat(parts) for t, parts in kept.items()})
+    return images, replace(record, noises={t: torch.cat(batches) for t, batches in noises.items()})
 
 
 def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
@@ -238,7 +238,7 @@ def _record(header: dict[str, Any], tensors: dict[str, Tensor]) -> SampleRecord:
         raise ValueError(f"noise at t={min(strange)}, which is no timestep of its grid")
     if not tensors["x_T"].is_floating_point():
         raise ValueError(f"x_T holds {tensors['x_T'].dtype}")
-    x_T, index = tensors["x_T"].float(), tensors["index"]  # whatever type who changed it took
+    x_T, index = tensors["x_T"].float(), tensors["index"]  # a changed file may have another type
     if x_T.ndim != 4 or not len(x_T) or index.shape != x_T.shape[:1] or index.dtype != torch.int64:
         raise ValueError(f"x_T has shape {list(x_T.shape)}, index {list(index.shape)}")
     names = header.get("names", [])
@@ -268,29 +268,29 @@ def _is_inside(name: object) -> bool:
 
 
 def _edit(
-    header: dict[str, Any], given: dict[str, Tensor], weights: dict[str, Tensor], n: int
+    header: dict[str, Any], tensors: dict[str, Tensor], weights: dict[str, Tensor], n: int
 ) -> Edit | None:
-    """The edit of a record of ``n`` images; ``given``: those of its fields that are tensors."""
+    """The edit of a record of ``n`` images, of whose fields some are ``tensors``."""
     if header["edit"] is None:
-        if given or weights:
+        if tensors or weights:
             raise ValueError("tensors of an edit, but no word of one")
         return None
     check(header, {}, ["direction", "about"])
     values = check(header["edit"], _EDIT, ["t_edit", "t_boost", "injection"], others=False)
-    if "strength" not in {*values, *given}:
+    if "strength" not in {*values, *tensors}:
         raise ValueError("strength is missing")
-    mask, strength = given.get("mask"), given.get("strength", torch.zeros(()))
-    if given.keys() - {"mask", "strength"} or (mask is not None and mask.dtype != torch.bool):
+    mask, strength = tensors.get("mask"), tensors.get("strength", torch.zeros(()))
+    if tensors.keys() - {"mask", "strength"} or (mask is not None and mask.dtype != torch.bool):
         raise ValueError("tensors of an edit that are no mask or strength")
     require_weights({"strength": strength})
     if strength.ndim > 1 or (strength.ndim and len(strength) != n):
         raise ValueError(f"strengths of shape {list(strength.shape)} for {n} images")
     config = header["direction"]
     if isinstance(config, dict) and config.get("kind") == Boundary.kind:
-        config = {"h_of": "moved"} | config  # of before there was a choice
+        config = {"h_of": "moved"} | config  # older records do not say it
     direction = filled(config, weights, check(header["about"], ABOUT))
     if isinstance(direction, PerImage) and len(direction.weights) != n:
         raise ValueError(f"weights for {len(direction.weights)} images, not {n}")
     if isinstance(direction, Carried) and len(direction.h) != n:
         raise ValueError(f"h of {len(direction.h)} images, not {n}")
-    return Edit(direction.requires_grad_(False), **(values | given))
+    return Edit(direction.requires_grad_(False), **(values | tensors))

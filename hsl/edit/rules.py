@@ -5,7 +5,7 @@ import argparse
 from hsl.edit.options import OUT, parser
 from hsl.errors import HslError
 
-#: One of the second must be there for the first to mean something.
+#: The first option means something only beside one of the second.
 _NEEDS = {
     "as_released": ("boundary",),
     "keep": ("direction", "boundary"),
@@ -23,13 +23,13 @@ _NEEDS = {
     "invert_steps": ("images", "content"),
     "overall": ("save_mean",),
 }
-#: The first does a thing of its own, beside which the second are not done.
+#: The first option does a job of its own, in which the second ones have no part.
 _EXCLUDES = {
     "save_mean": ("boundary", "content", "interpolate", "record", "out", "injection", "mask",
                   "eta", "dt_lambda"),
     "as_released": ("keep", "t_edit", "t_boost"),
 }  # fmt: skip
-#: What a record leaves open; --steps and --batch are left alone, as it always was.
+#: Options that go with --replay. (--steps and --batch are accepted and change nothing.)
 _REPLAYED = ("replay", "backbone", "out", "device", "speed", "steps", "batch", "overwrite")
 _NAMES = {"overall": "--global", "images": "images"}
 
@@ -41,7 +41,7 @@ def contradictions(options: argparse.Namespace) -> None:
         HslError: these are.
     """
     if options.eta == 0 and not options.as_released:
-        options.eta = None  # done anyway, so it goes with everything
+        options.eta = None  # the default, so it goes with everything
     given = _given(options)
     if options.replay:
         more = [_option(name).lstrip("-") for name in given if name not in _REPLAYED]
@@ -54,12 +54,12 @@ def contradictions(options: argparse.Namespace) -> None:
         if bool(options.images) == bool(options.seeds):
             raise HslError("give images or --seeds, one of the two")
         for name in given:
-            needed = _NEEDS.get(name, (name,))
-            if not set(needed) & set(given):
-                raise HslError(f"{_option(name)} goes with {' or '.join(map(_option, needed))}")
-            for other in _EXCLUDES.get(name, ()):
-                if other in given:
-                    raise HslError(f"{_option(name)} goes without {_option(other)}")
+            partners = _NEEDS.get(name, (name,))
+            if not set(partners) & set(given):
+                raise HslError(f"{_option(name)} goes with {' or '.join(map(_option, partners))}")
+            for excluded in _EXCLUDES.get(name, ()):
+                if excluded in given:
+                    raise HslError(f"{_option(name)} goes without {_option(excluded)}")
     for name in ("steps", "invert_steps"):
         steps = getattr(options, name)
         if steps is not None and steps < 2:

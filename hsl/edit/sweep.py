@@ -32,9 +32,9 @@ def check(axes: Sequence[Axis], parts: Sequence[Part]) -> None:
                 f"--interpolate {axis.name}: with --content, of gamma: leave out the name"
             )
         if axis.name is not None and names.count(axis.name) != 1:
-            known = ", ".join(dict.fromkeys(names))
+            available = ", ".join(dict.fromkeys(names))
             raise HslError(f"--interpolate {axis.name}: want one of the directions, by a name that "
-                           f"only one has: {known}{meant(axis.name, names)}")  # fmt: skip
+                           f"only one has: {available}{meant(axis.name, names)}")  # fmt: skip
         if axis.name is not None and len(parts) > 1 and isinstance(parts[0].direction, Boundary):
             raise HslError(f"--interpolate {axis.name}: boundaries are crossed together; leave out "
                            "the name, for factors of all distances")  # fmt: skip

@@ -1,4 +1,4 @@
-"""What options that are no plain numbers say."""
+"""Options that have a form of their own: strengths, seeds, a mask."""
 
 import itertools
 import math
@@ -80,10 +80,10 @@ def seeds(text: str) -> list[int]:
         raise HslError(f"--seeds {text}: want numbers such as 5, 0-7 or 1,4,9") from error
     if any(span.stop > LIMIT for span in spans) or sum(map(len, spans)) > MANY:
         raise HslError(f"--seeds {text}: want numbers below 2^63, at most {MANY} at once")
-    found = [seed for span in spans for seed in span]
-    if not found:
+    numbers = [seed for span in spans for seed in span]
+    if not numbers:
         raise HslError(f"--seeds {text}: names no seed")
-    return found
+    return numbers
 
 
 def mask(text: str, size: int) -> Tensor:
