@@ -53,13 +53,13 @@ def _run(arguments: list[str] | None) -> None:
     words = given(arguments)
     if words and not words[0].startswith("-") and words[0] not in VERBS:
         raise HslError(no_verb(words[0], VERBS))
-    made, verbs = parsers()
-    options, rest = made.parse_known_args(words)
+    command, verbs = parsers()
+    options, rest = command.parse_known_args(words)
     if options.verb is None:
         raise HslError("give a verb: python -m hsl.study latents, or profile")
     if options.images < 2 or options.batch < 1:
         raise HslError("want --images of 2 or more, --batch of 1 or more")
-    if foreign := [each for each in rest if each[:2] == "--" and not each.startswith("--data")]:
+    if foreign := [word for word in rest if word[:2] == "--" and not word.startswith("--data")]:
         raise verbs[options.verb].unknown(foreign[0])
     options.out = Path(options.out or options.verb)
     options.config = [configuration(where) for where in options.config or []]
@@ -75,9 +75,9 @@ def _run(arguments: list[str] | None) -> None:
 def parsers() -> tuple[CommandLine, dict[str, CommandLine]]:
     """The parser of a command line, and those of its verbs."""
     examples = LATENTS_EXAMPLES.rstrip() + PROFILE_EXAMPLES
-    made = CommandLine("VERB [options]", ABOUT, examples, prog="python -m hsl.study")
+    command = CommandLine("VERB [options]", ABOUT, examples, prog="python -m hsl.study")
     how: dict[str, Any] = {"dest": "verb", "metavar": "VERB", "prog": "python -m hsl.study"}
-    verbs = made.add_subparsers(title="verbs", help="latents or profile", **how)
+    verbs = command.add_subparsers(title="verbs", help="latents or profile", **how)
     latents = verbs.add_parser("latents", usage="[options]", description=LATENTS + _MORE,
                                examples=LATENTS_EXAMPLES)  # fmt: skip
     profile = verbs.add_parser("profile", usage="[options]", description=PROFILE + _MORE,
@@ -86,7 +86,7 @@ def parsers() -> tuple[CommandLine, dict[str, CommandLine]]:
         _common(parser)
     _of_latents(latents.add_argument_group("what counts as mixed"))
     _of_profile(profile)
-    return made, {"latents": latents, "profile": profile}
+    return command, {"latents": latents, "profile": profile}
 
 
 def _common(parser: argparse.ArgumentParser) -> None:

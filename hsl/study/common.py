@@ -25,7 +25,7 @@ def backbone_and_grid(options: argparse.Namespace) -> tuple[Backbone, list[int]]
 
 
 def images_of(
-    options: argparse.Namespace, rest: list[str], size: int, written: Sequence[Path]
+    options: argparse.Namespace, rest: list[str], size: int, outputs: Sequence[Path]
 ) -> tuple[Batch, DataModule]:
     """The first training images, and their data module, where the files to be written may be."""
     if not options.config and not any(o == "--data" or o.startswith("--data=") for o in rest):
@@ -33,7 +33,7 @@ def images_of(
     data = data_module(options.config or [], rest)
     inputs = [*(options.config or []), *paths_of(data), options.backbone]
     inputs += filter(None, (getattr(options, name, None) for name in ("accuracy", "distance")))
-    require_outputs(written, inputs, options.overwrite)
+    require_outputs(outputs, inputs, options.overwrite)
     data.suit(size)
     images = data.dataset("train")
     if len(images) < options.images:

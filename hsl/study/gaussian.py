@@ -1,7 +1,8 @@
 """How far latents are from standard Gaussian noise, as statistics of each sample.
 
-Zhu et al. (2023) say that sampled latents lie on the sphere of radius sqrt(d) and inverted ones
-within it; these are that and what else standard Gaussian noise of d dimensions is known by.
+Zhu et al. (2023) say that sampled latents lie on the sphere of radius sqrt(d), and inverted ones
+within it. The statistics are that norm, and others that tell standard Gaussian noise of d
+dimensions.
 """
 
 import math
@@ -63,17 +64,17 @@ def summary(latents: Tensor) -> dict[str, Any]:
     """Means of `statistics` over the samples, and 95% intervals under ``x_ci``; in place of the
     p-values, ``not_normal``: the share below `LEVEL`.
 
-    The intervals take samples for independent, which the angles to common others are not quite.
+    The intervals assume independent samples; angles to the same others are not quite independent.
     """
-    found = statistics(latents)
+    measured = statistics(latents)
     n = len(latents)
-    share = (found.pop("p") < LEVEL).double().mean()
-    result: dict[str, Any] = {}
-    for name, values in found.items():
+    share = (measured.pop("p") < LEVEL).double().mean()
+    figures: dict[str, Any] = {}
+    for name, values in measured.items():
         mean, half = float(values.mean()), Z * float(values.std()) / math.sqrt(n)
-        result |= {name: mean, f"{name}_ci": (mean - half, mean + half)}
+        figures |= {name: mean, f"{name}_ci": (mean - half, mean + half)}
     low, high = wilson(share, torch.tensor(n).double()).tolist()
-    return result | {"not_normal": float(share), "not_normal_ci": (low, high)}
+    return figures | {"not_normal": float(share), "not_normal_ci": (low, high)}
 
 
 def kolmogorov_smirnov(values: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,13 +115,13 @@ def class_distances(x_0: Tensor, labels: Tensor) -> Tensor:
     The squared distance of means of few images is too large by the variance of these means, which
     is taken off. NaN where a class has fewer than two images, or nothing is left.
     """
-    flat, found = x_0.flatten(1).double(), []
+    flat, distances = x_0.flatten(1).double(), []
     for label in labels.mT:
         classes = [flat[label == value] for value in (0, 1)]
         if min(map(len, classes)) < 2:
-            found.append(math.nan)
+            distances.append(math.nan)
             continue
         square = float((classes[0].mean(0) - classes[1].mean(0)).square().sum())
         square -= sum(float(c.var(0).sum()) / len(c) for c in classes)
-        found.append(math.sqrt(square) if square > 0 else math.nan)
-    return torch.tensor(found, dtype=torch.float64)
+        distances.append(math.sqrt(square) if square > 0 else math.nan)
+    return torch.tensor(distances, dtype=torch.float64)

@@ -37,8 +37,8 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError("want --tv between 0 and 1, --radius above 0, --tolerance not negative")
     accuracy = accuracy_curve(Path(options.accuracy)) if options.accuracy else {}
     backbone, grid = backbone_and_grid(options)
-    written = [options.out / name for name in ("latents.csv", "mixing.csv", "latents.png")]
-    batch, data = images_of(options, rest, backbone.image_size, written)
+    outputs = [options.out / name for name in ("latents.csv", "mixing.csv", "latents.png")]
+    batch, data = images_of(options, rest, backbone.image_size, outputs)
     pieces = list(in_pieces(options.images, options.batch))
     x_0 = torch.cat([backbone.x_0(batch.image[p].to(options.device)).cpu() for p in pieces])
     ways: dict[str, Callable[[], ByTime]] = {
@@ -47,7 +47,7 @@ def latents(options: argparse.Namespace, rest: list[str]) -> None:
         "diffused": lambda: diffused(backbone, x_0, grid, options.seed + 1),
     }
     rows: list[dict[str, Any]] = []
-    for kind, way in ways.items():  # one after the other: N images at all timesteps are large
+    for kind, way in ways.items():  # one at a time: N images at all timesteps take much memory
         rows += [{"latents": kind, "t": t} | summary(x) for t, x in sorted(way().items())]
     mixed = mixing(backbone, x_0, batch.labels, data.names, accuracy, options)
     out = options.out
@@ -88,21 +88,21 @@ def inverted(
 
 def diffused(backbone: Backbone, x_0: Tensor, grid: Sequence[int], seed: int) -> ByTime:
     """x_t of the forward process from images: sqrt(a) x_0 + sqrt(1 - a) noise."""
-    noise, found = SeededNoise(torch.arange(len(x_0)), seed), {}
+    noise, by_time = SeededNoise(torch.arange(len(x_0)), seed), {}
     for t in grid[1:]:
         a = backbone.schedule.alpha_bar(t)
-        found[t] = a**0.5 * x_0 + (1 - a) ** 0.5 * noise(t, x_0)
-    return found
+        by_time[t] = a**0.5 * x_0 + (1 - a) ** 0.5 * noise(t, x_0)
+    return by_time
 
 
 def _collected(
-    steps: Callable[[slice], Iterator[tuple[int, Tensor]]], pieces: Sequence[slice], what: str
+    steps: Callable[[slice], Iterator[tuple[int, Tensor]]], pieces: Sequence[slice], doing: str
 ) -> ByTime:
-    parts: dict[int, list[Tensor]] = {}
-    for piece in track(pieces, what, len(pieces)):
+    batches: dict[int, list[Tensor]] = {}
+    for piece in track(pieces, doing, len(pieces)):
         for t, x in steps(piece):
-            parts.setdefault(t, []).append(x.cpu())
-    return {t: torch.cat(part) for t, part in parts.items()}
+            batches.setdefault(t, []).append(x.cpu())
+    return {t: torch.cat(tensors) for t, tensors in batches.items()}
 
 
 def accuracy_curve(path: Path) -> dict[int, float]:
@@ -113,16 +113,16 @@ def accuracy_curve(path: Path) -> dict[int, float]:
         HslError: no such file, or another table.
     """
     text = read_text(path, "accuracy.csv of a run of a linear method")
-    found: dict[int, list[float]] = {}
+    by_time: dict[int, list[float]] = {}
     try:
         for row in csv.DictReader(text.splitlines()):
-            found.setdefault(int(row["t"]), []).append(float(row["balanced_accuracy"]))
+            by_time.setdefault(int(row["t"]), []).append(float(row["balanced_accuracy"]))
     except (KeyError, TypeError, ValueError, csv.Error) as error:
         raise HslError(f"{path}: not the accuracy.csv of a linear method") from error
-    known = {t: [v for v in values if not math.isnan(v)] for t, values in found.items()}
-    if not known or not all(known.values()):
+    numbers = {t: [v for v in values if not math.isnan(v)] for t, values in by_time.items()}
+    if not numbers or not all(numbers.values()):
         raise HslError(f"{path}: has no balanced accuracy at some timestep")
-    return {t: sum(values) / len(values) for t, values in sorted(known.items())}
+    return {t: sum(values) / len(values) for t, values in sorted(numbers.items())}
 
 
 def mixing(
@@ -148,5 +148,5 @@ def mixing(
 def _reached(find: Callable[[], int]) -> int | None:
     try:
         return find()
-    except HslError:  # the options are known to be good: no t is noisy enough
+    except HslError:  # the options were checked before, so no t is noisy enough
         return None

@@ -29,20 +29,20 @@ def profile(options: argparse.Namespace, rest: list[str]) -> None:
         raise HslError(f"{rest[0]}: unknown, or not needed with --tables")
     picture_path = options.out / f"{options.name}.png"
     if options.tables:
-        read = curves.table_paths(options.tables)
-        require_outputs([picture_path], read, options.overwrite)
+        tables = curves.table_paths(options.tables)
+        require_outputs([picture_path], tables, options.overwrite)
         limits = _thresholds(options, PAPER)
-        found, title = curves.read_tables(options.tables), Path(options.tables).name
+        measured, title = curves.read_tables(options.tables), Path(options.tables).name
     else:
         distance = PerceptualDistance.load(options.distance, role="guide", resize=True)
         require_guide(distance, f"--distance {options.distance}")
         limits = _thresholds(options, distance.thresholds)
         backbone, grid = backbone_and_grid(options)
-        written = [*curves.table_paths(options.out / options.name), picture_path]
-        batch, data = images_of(options, rest, backbone.image_size, written)
+        outputs = [*curves.table_paths(options.out / options.name), picture_path]
+        batch, data = images_of(options, rest, backbone.image_size, outputs)
         if reason := unsuited(distance, data.domain, None):
             raise HslError(f"--distance {options.distance} {reason}: give lpips/alex")
-        found = curves.measure(
+        measured = curves.measure(
             backbone, grid, batch.image, distance.to(backbone.device), options.batch,
             options.as_released,
         )  # fmt: skip
@@ -50,20 +50,20 @@ def profile(options: argparse.Namespace, rest: list[str]) -> None:
             f"{backbone.name}: {options.images} images, {len(grid)} steps, "
             f"distance {options.distance}"
         )
-        # before a threshold that is not reached ends the job
-        curves.write_tables(options.out / options.name, found)
-    t_edit = intervals.t_edit(found.mean, options.cosine, limits.edit)
-    t_boost = intervals.t_boost(found.mean, limits.boost)
-    shown = (limits.edit * options.cosine, limits.boost)
-    picture = draw_profile(found, shown, t_edit, t_boost, title)
+        # written first: a threshold that is not reached ends the job
+        curves.write_tables(options.out / options.name, measured)
+    t_edit = intervals.t_edit(measured.mean, options.cosine, limits.edit)
+    t_boost = intervals.t_boost(measured.mean, limits.boost)
+    drawn = (limits.edit * options.cosine, limits.boost)
+    picture = draw_profile(measured, drawn, t_edit, t_boost, title)
     save_figure(picture_path, picture)
-    print_table(title, curves.rows(found, _SHOWN))
-    print_table("the interval", curves.summary(found.mean, t_edit, t_boost))
+    print_table(title, curves.rows(measured, _SHOWN))
+    print_table("the interval", curves.summary(measured.mean, t_edit, t_boost))
     print(options.out)
 
 
 def _thresholds(options: argparse.Namespace, own: Thresholds | None) -> Thresholds:
-    """Those given, else the perceptual network's ``own``."""
+    """The thresholds that are given, else the perceptual network's ``own``."""
     given = (options.edit_threshold, options.boost_threshold)
     edit, boost = (v if v is not None else own and own[i] for i, v in enumerate(given))
     if edit is None or boost is None:

@@ -27,18 +27,7 @@ def draw(
     goes, the two thresholds, and the three parts of the process with their quantities."""
     figure = new_figure(8.6, 4.8)
     axis: Axes = figure.subplots()
-    last, highest = max(profile.mean.p), 0.0
-    for (mean, std), colour, name in zip(
-        zip(profile.mean, profile.std, strict=True), (_P, _X), ("P_t", "x_t"), strict=True
-    ):
-        times = sorted(mean)
-        middle = torch.tensor([mean[t] for t in times])
-        spread = torch.tensor([std[t] for t in times])
-        highest = max(highest, float((middle + spread).max()))
-        axis.plot(times, middle, color=colour, lw=1.6, label=f"LPIPS(x, ${name}$)")
-        axis.fill_between(times, (middle - spread).clamp(min=_TINY), middle + spread,
-                          color=colour, alpha=0.18, lw=0)  # fmt: skip
-    low = 0.0
+    last, highest, low = max(profile.mean.p), _curves(axis, profile), 0.0
     if min(thresholds) < _SMALL * highest:
         axis.set_yscale("log")
         low = min(thresholds) / 30
@@ -51,25 +40,7 @@ def draw(
                      label=f"$t_{{{label}}}$ = {t}, threshold {value:.3g}")  # fmt: skip
     axis.axvspan(t_edit, last, color=_EDIT, alpha=0.07, lw=0, label="editing")
     axis.axvspan(0, t_boost, color=_BOOST, alpha=0.12, lw=0, label="boosting")
-    found, top = measures(profile.mean, t_edit, t_boost), profile.mean.p[last]
-    for t, ends, name, value, side in (
-        (t_edit + _ASIDE, (found.flexibility, top), "editing\nstrength", found.strength, "right"),
-        (
-            t_edit - _ASIDE,
-            (low, found.flexibility),
-            "editing\nflexibility",
-            found.flexibility,
-            "left",
-        ),
-        (
-            t_boost - _ASIDE,
-            (low, found.deficiency),
-            "quality\ndeficiency",
-            found.deficiency,
-            "left",
-        ),
-    ):
-        _arrow(axis, t, ends, f"{name} {value:.3g}", side)
+    _quantities(axis, profile, t_edit, t_boost, low)
     axis.set_xlim(last, 0)
     axis.set_xlabel("t (the reverse process goes to the right)")
     axis.set_ylabel("distance to the image x")
@@ -77,6 +48,34 @@ def draw(
     axis.grid(alpha=0.25)
     axis.legend(fontsize=8, loc="lower left")
     return figure
+
+
+def _curves(axis: "Axes", profile: Profile) -> float:
+    """Both curves with their bands; the highest value of a band."""
+    highest = 0.0
+    for (mean, std), colour, name in zip(
+        zip(profile.mean, profile.std, strict=True), (_P, _X), ("P_t", "x_t"), strict=True
+    ):
+        times = sorted(mean)
+        middle = torch.tensor([mean[t] for t in times])
+        spread = torch.tensor([std[t] for t in times])
+        highest = max(highest, float((middle + spread).max()))
+        axis.plot(times, middle, color=colour, lw=1.6, label=f"LPIPS(x, ${name}$)")
+        axis.fill_between(times, (middle - spread).clamp(min=_TINY), middle + spread,
+                          color=colour, alpha=0.18, lw=0)  # fmt: skip
+    return highest
+
+
+def _quantities(axis: "Axes", profile: Profile, t_edit: int, t_boost: int, low: float) -> None:
+    """The paper's quantities as arrows; ``low`` is where the axis begins."""
+    strength, flexibility, _, deficiency = measures(profile.mean, t_edit, t_boost)
+    top = profile.mean.p[max(profile.mean.p)]
+    for t, ends, name, value, side in (
+        (t_edit + _ASIDE, (flexibility, top), "editing\nstrength", strength, "right"),
+        (t_edit - _ASIDE, (low, flexibility), "editing\nflexibility", flexibility, "left"),
+        (t_boost - _ASIDE, (low, deficiency), "quality\ndeficiency", deficiency, "left"),
+    ):
+        _arrow(axis, t, ends, f"{name} {value:.3g}", side)
 
 
 def _arrow(axis: "Axes", t: float, ends: tuple[float, float], text: str, side: str) -> None:
