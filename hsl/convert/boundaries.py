@@ -13,13 +13,13 @@ def run(options: argparse.Namespace) -> None:
     """Convert a boundary; the last line printed is the file's path.
 
     Raises:
-        HslError: it is not said where to or what it was fitted on, there is a file, or what
-            `boundary_from_official` raises.
+        HslError: the options do not say where to write or what it was fitted on, there is such a
+            file, or what `boundary_from_official` raises.
     """
     if options.original is None or options.out is not None:
         raise HslError("say where to write, one file: python -m hsl.convert --x FILE --h FILE "
                        "OUT.safetensors --backbone NAME --t T")  # fmt: skip
-    out = Path(options.original)  # the first argument that is no option's, and here the only one
+    out = Path(options.original)  # the only argument that is no option's
     for name in ("backbone", "t"):
         if getattr(options, name) is None:
             raise HslError(f"give --{name}: the files do not say what the boundary was fitted on")

@@ -47,15 +47,15 @@ def _run(arguments: list[str] | None) -> None:
 
 def parser() -> CommandLine:
     """All options."""
-    made = CommandLine(
+    command = CommandLine(
         "ORIGINAL OUT [options]", ABOUT, EXAMPLES, prog="python -m hsl.convert", allow_abbrev=True
     )
-    _files(made.add_argument_group("files"))
-    _unstated(made.add_argument_group("what the file does not say (default: as a preset says)"))
-    _boundaries(made.add_argument_group(
+    _files(command.add_argument_group("files"))
+    _unstated(command.add_argument_group("what the file does not say (default: as a preset says)"))
+    _boundaries(command.add_argument_group(
         "boundaries", "With --x, --h or both: convert a boundary that BoundaryDiffusion's code "
         "pickled to OUT.safetensors, for python -m hsl.edit --boundary."))  # fmt: skip
-    return made
+    return command
 
 
 def _files(group: argparse._ArgumentGroup) -> None:

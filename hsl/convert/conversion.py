@@ -37,9 +37,9 @@ def convert(original: Original, out: Path, name: str, image: Path | None = None)
             fails.
     """
     _require_free(out)
-    there = next(parent for parent in out.absolute().parents if parent.exists())
-    leftovers.sweep(there)
-    folder = there / leftovers.temporary_name()
+    existing = next(parent for parent in out.absolute().parents if parent.exists())
+    leftovers.sweep(existing)
+    folder = existing / leftovers.temporary_name()
     try:
         with saying(out):
             _write(original, folder, name)
@@ -132,12 +132,12 @@ def run(options: argparse.Namespace) -> None:
     if source.is_dir():
         raise HslError(f"{source}: is a folder; want an original file (hsl loads folders as is)")
     require_file(source, "an original checkpoint")
-    _require_free(out)  # before the work
+    _require_free(out)  # before the work, which takes long
     original = understand(source, options.preset, told, options.part, mapped=True)
     original.about["sha256"] = _sha256(source)
     convert(original, out, options.name or out.name, options.check)
-    shown = {k: v for k, v in original.about.items() if v not in (None, [], "")}
-    print(visible(", ".join(f"{key}: {value}" for key, value in shown.items())))
+    stated = {k: v for k, v in original.about.items() if v not in (None, [], "")}
+    print(visible(", ".join(f"{key}: {value}" for key, value in stated.items())))
     print(out)
 
 

@@ -31,11 +31,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def parser() -> CommandLine:
     """All options but the data module's."""
-    made = CommandLine(
+    command = CommandLine(
         "describe FOLDER | --config FILE [options]", ABOUT, EXAMPLES, prog="python -m hsl.data",
         allow_abbrev=True,
     )  # fmt: skip
-    add = made.add_argument
+    add = command.add_argument
     add("verb", nargs="?", type=verb("describe"), metavar="VERB", help="describe")
     add("--config", action="append", metavar="FILE",
         help="a YAML file with a part data, or the name of one that comes with hsl; several go "
@@ -43,7 +43,7 @@ def parser() -> CommandLine:
     add("--out", default="described", metavar="FOLDER",
         help="folder to write to (default: described)")  # fmt: skip
     add("--overwrite", action="store_true", help="replace files there that hsl did not write")
-    return made
+    return command
 
 
 def _run(arguments: list[str] | None) -> None:
@@ -51,7 +51,7 @@ def _run(arguments: list[str] | None) -> None:
     if options.verb is None:
         raise HslError("give a verb: python -m hsl.data describe --config FILE")
     configs = [configuration(where) for where in options.config or []]
-    if foreign := [each for each in rest if each[:2] == "--" and not each.startswith("--data")]:
+    if foreign := [word for word in rest if word[:2] == "--" and not word.startswith("--data")]:
         raise parser().unknown(foreign[0])
     with commands.importing():  # after what is refused without it
         from hsl.data.options import data_module, of_folder, paths_of

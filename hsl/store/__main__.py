@@ -48,27 +48,27 @@ def _run(arguments: list[str] | None) -> int:
 
 def parser() -> CommandLine:
     """All options."""
-    made = CommandLine("VERB FOLDER [options]", ABOUT, EXAMPLES, prog="python -m hsl.store")
-    made.add_argument("verb", nargs="?", type=verb("list", "verify", "prune"), metavar="VERB",
+    command = CommandLine("VERB FOLDER [options]", ABOUT, EXAMPLES, prog="python -m hsl.store")
+    command.add_argument("verb", nargs="?", type=verb("list", "verify", "prune"), metavar="VERB",
                       help="list, verify or prune")  # fmt: skip
-    made.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a method's cache")
-    add = made.add_argument_group("what prune removes").add_argument
+    command.add_argument("folder", nargs="?", type=Path, metavar="FOLDER", help="a method's cache")
+    add = command.add_argument_group("what prune removes").add_argument
     add("--kind", help="the records of this kind; with other options, of this kind alone")
     add("--days", type=float, metavar="N", help="records written more than N days ago")
     add("--megabytes", type=float, metavar="N", help="the oldest, until N MB are left")
     add("--damaged", action="store_true", help="what verify would list")
     add("--dry-run", action="store_true", help="nothing: only say what would be removed")
-    return made
+    return command
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print a table of what is there."""
+    """Print a table of the records, by kind and backbone."""
     groups: dict[tuple[str, str], list[StoredFile]] = {}
     entries, abandoned = records(options.folder), leftovers(options.folder)
     for entry in entries:
         backbone = str((entry.about or {}).get("backbone", ""))
         groups.setdefault((entry.kind, backbone), []).append(entry)
-    rows = [_row(kind, backbone, part) for (kind, backbone), part in sorted(groups.items())]
+    rows = [_row(kind, backbone, group) for (kind, backbone), group in sorted(groups.items())]
     rows += [_row("left behind", "", abandoned)] if abandoned else []
     print_table(str(options.folder), [*rows, _row("all", "", entries + abandoned)])
     return 0
@@ -101,13 +101,13 @@ def prune(options: argparse.Namespace) -> int:
         chosen = entries
     gone |= {entry.path: entry.size for entry in chosen}
     if options.megabytes is not None:
-        kept = [entry for entry in entries if entry.path not in gone]
-        gone |= {entry.path: entry.size for entry in surplus(kept, options.megabytes * _MB)}
+        remaining = [entry for entry in entries if entry.path not in gone]
+        gone |= {entry.path: entry.size for entry in surplus(remaining, options.megabytes * _MB)}
     if not options.dry_run:
         for path in gone:
             path.unlink(missing_ok=True)
-    done = "would remove" if options.dry_run else "removed"
-    print(f"{done} {len(gone)} files, {sum(gone.values()) / _MB:.3g} MB")
+    deed = "would remove" if options.dry_run else "removed"
+    print(f"{deed} {len(gone)} files, {sum(gone.values()) / _MB:.3g} MB")
     return 0
 
 
