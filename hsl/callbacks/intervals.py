@@ -82,7 +82,7 @@ class Intervals(L.Callback):
         method.t_edits, method.t_boost = choice
 
     def _thresholds(self) -> Thresholds:
-        """Those given, else the network's own, which need not be loaded if both are."""
+        """The thresholds given, else the network's own; it is not loaded where both are given."""
         given = (self.edit_threshold, self.boost_threshold)
         own = None if None not in given else self._network().thresholds
         edit, boost = (v if v is not None else own and own[i] for i, v in enumerate(given))
