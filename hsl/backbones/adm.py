@@ -2,8 +2,25 @@
 
 from itertools import count
 
-from hsl.backbones.architecture import Architecture, KeyMap, Shapes, TensorSource, weight_and_bias
+from hsl.backbones.architecture import (
+    Architecture,
+    KeyMap,
+    Shapes,
+    TensorSource,
+    layers,
+    weight_and_bias,
+)
 from hsl.errors import HslError
+
+#: A ResBlock's layers, by their names in diffusers.
+_RESNET = {
+    "norm1": "in_layers.0",
+    "conv1": "in_layers.2",
+    "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0",
+    "conv2": "out_layers.3",
+    "conv_shortcut": "skip_connection",
+}
 
 MARK = "time_embed.0.weight"
 
@@ -61,9 +78,9 @@ def key_map(a: Architecture) -> KeyMap:
         keys |= weight_and_bias(target, source)
     for i in range(len(a.mult)):
         keys |= _level(a, i) | _resamplers(a, i)
-    keys |= _resnet("mid_block.resnets.0", "middle_block.0")
+    keys |= layers("mid_block.resnets.0", "middle_block.0", _RESNET)
     keys |= _attention("mid_block.attentions.0", "middle_block.1")
-    keys |= _resnet("mid_block.resnets.1", "middle_block.2")
+    keys |= layers("mid_block.resnets.1", "middle_block.2", _RESNET)
     return keys
 
 
@@ -75,7 +92,7 @@ def _level(a: Architecture, i: int) -> KeyMap:
     sides = [(f"down_blocks.{i}", f"input_blocks.{1 + i * n + j}", j) for j in range(a.blocks)]
     sides += [(f"up_blocks.{up}", f"output_blocks.{up * n + j}", j) for j in range(n)]
     for target, source, j in sides:
-        keys |= _resnet(f"{target}.resnets.{j}", f"{source}.0")
+        keys |= layers(f"{target}.resnets.{j}", f"{source}.0", _RESNET)
         if a.attention[i]:
             keys |= _attention(f"{target}.attentions.{j}", f"{source}.1")
     return keys
@@ -88,23 +105,9 @@ def _resamplers(a: Architecture, i: int) -> KeyMap:
     above = f"output_blocks.{up * n + a.blocks}.{2 if a.attention[i] else 1}"
     lower, upper = f"down_blocks.{i}.downsamplers.0", f"up_blocks.{up}.upsamplers.0"
     if a.updown:
-        return _resnet(lower, down) | _resnet(upper, above)
+        return layers(lower, down, _RESNET) | layers(upper, above, _RESNET)
     keys = weight_and_bias(f"{lower}.conv", f"{down}.op")
     return keys | weight_and_bias(f"{upper}.conv", f"{above}.conv")
-
-
-def _resnet(target: str, source: str) -> KeyMap:
-    keys: KeyMap = {}
-    for name, original in (
-        ("norm1", "in_layers.0"),
-        ("conv1", "in_layers.2"),
-        ("time_emb_proj", "emb_layers.1"),
-        ("norm2", "out_layers.0"),
-        ("conv2", "out_layers.3"),
-        ("conv_shortcut", "skip_connection"),
-    ):
-        keys |= weight_and_bias(f"{target}.{name}", f"{source}.{original}")
-    return keys
 
 
 def _attention(target: str, source: str) -> KeyMap:

@@ -162,6 +162,14 @@ def weight_and_bias(target: str, source: str, tail: int = 0) -> KeyMap:
     }
 
 
+def layers(target: str, source: str, names: Mapping[str, str]) -> KeyMap:
+    """`weight_and_bias` of several layers of a block, each under its name in diffusers."""
+    keys: KeyMap = {}
+    for name, original in names.items():
+        keys |= weight_and_bias(f"{target}.{name}", f"{source}.{original}")
+    return keys
+
+
 def mixed_heads(a: Architecture, unstated: Unstated) -> bool:
     """Whether attention layers of different widths have the same number of heads, which no
     diffusers config can say."""

@@ -2,8 +2,18 @@
 
 from itertools import count
 
-from hsl.backbones.architecture import Architecture, KeyMap, Shapes, weight_and_bias
+from hsl.backbones.architecture import Architecture, KeyMap, Shapes, layers, weight_and_bias
 from hsl.errors import HslError
+
+#: A ResBlock's layers, by their names in diffusers.
+_RESNET = {
+    "norm1": "norm1",
+    "conv1": "conv1",
+    "norm2": "norm2",
+    "conv2": "conv2",
+    "time_emb_proj": "temb_proj",
+    "conv_shortcut": "nin_shortcut",
+}
 
 MARK = "temb.dense.0.weight"
 
@@ -53,29 +63,17 @@ def key_map(a: Architecture) -> KeyMap:
     for i in range(last + 1):
         for side, n, level in (("down", a.blocks, i), ("up", a.blocks + 1, last - i)):
             for j in range(n):
-                keys |= _resnet(f"{side}_blocks.{level}.resnets.{j}", f"{side}.{i}.block.{j}")
+                keys |= layers(
+                    f"{side}_blocks.{level}.resnets.{j}", f"{side}.{i}.block.{j}", _RESNET
+                )
                 if a.attention[i]:
                     target = f"{side}_blocks.{level}.attentions.{j}"
                     keys |= _attention(target, f"{side}.{i}.attn.{j}")
         keys |= weight_and_bias(f"down_blocks.{i}.downsamplers.0.conv", f"down.{i}.downsample.conv")
         keys |= weight_and_bias(f"up_blocks.{last - i}.upsamplers.0.conv", f"up.{i}.upsample.conv")
-    keys |= _resnet("mid_block.resnets.0", "mid.block_1")
+    keys |= layers("mid_block.resnets.0", "mid.block_1", _RESNET)
     keys |= _attention("mid_block.attentions.0", "mid.attn_1")
-    keys |= _resnet("mid_block.resnets.1", "mid.block_2")
-    return keys
-
-
-def _resnet(target: str, source: str) -> KeyMap:
-    keys: KeyMap = {}
-    for name, original in (
-        ("norm1", "norm1"),
-        ("conv1", "conv1"),
-        ("norm2", "norm2"),
-        ("conv2", "conv2"),
-        ("time_emb_proj", "temb_proj"),
-        ("conv_shortcut", "nin_shortcut"),
-    ):
-        keys |= weight_and_bias(f"{target}.{name}", f"{source}.{original}")
+    keys |= layers("mid_block.resnets.1", "mid.block_2", _RESNET)
     return keys
 
 
