@@ -1,5 +1,6 @@
 """What ranks share: who does what, what comes back, and that no GPU's tensor is pickled."""
 
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pytest
@@ -35,8 +36,9 @@ def second_of_three(monkeypatch) -> list[Any]:
         sent.append(mine)
         into[:] = [mine] * len(into)
 
+    group = SimpleNamespace(all_gather_object=gather)
+    monkeypatch.setattr(ranks, "_distributed", lambda: group)
     monkeypatch.setattr(ranks, "world", lambda: (1, 3))
-    monkeypatch.setattr(ranks.dist, "all_gather_object", gather)
     return sent
 
 
@@ -82,9 +84,10 @@ def test_alone_nothing_is_sent() -> None:
 
 def test_only_the_first_rank_computes(monkeypatch) -> None:
     monkeypatch.setattr(ranks, "world", lambda: (1, 2))
-    monkeypatch.setattr(
-        ranks.dist, "broadcast_object_list", lambda told, src: told.__setitem__(0, "of rank 0")
+    group = SimpleNamespace(
+        broadcast_object_list=lambda told, src: told.__setitem__(0, "of rank 0")
     )
+    monkeypatch.setattr(ranks, "_distributed", lambda: group)
 
     def compute() -> str:
         raise AssertionError
