@@ -143,7 +143,7 @@ def test_the_identity_loss_keeps_what_its_embedding_sees(folder: str, tmp_path: 
 def test_templates_by_name(folder: str, monkeypatch) -> None:
     """The 80 that CLIP was published with."""
     seen = []
-    monkeypatch.setattr("hsl.methods.asyrp.DirectionalClipLoss", lambda *a: seen.append(a[3]))
+    monkeypatch.setattr("hsl.methods.guided.DirectionalClipLoss", lambda *a: seen.append(a[3]))
     for templates in ("imagenet", None, ["a {} face"]):
         with suppress(TypeError):  # what stands in is no module
             asyrp(folder, templates=templates)
