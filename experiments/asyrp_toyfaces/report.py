@@ -12,12 +12,12 @@ from PIL import Image
 from torch import Tensor
 
 from hsl.backbones import load
-from hsl.callbacks.grids import draw_grid
 from hsl.confidence import over_seeds
 from hsl.data.toyfaces import ToyFaces
 from hsl.data.toyfaces.factors import counterfactual
 from hsl.data.toyfaces.renderer import render
 from hsl.directions import Direction, commit
+from hsl.figures.grid import draw_grid
 from hsl.files import replacing
 from hsl.process import Edit, SeededNoise, invert, last, reverse
 from hsl.tables import markdown, write_csv

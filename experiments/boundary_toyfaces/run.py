@@ -18,8 +18,6 @@ import torch
 from report import report
 from torch import Tensor
 
-from hsl.callbacks.grids import draw_grid
-from hsl.callbacks.mixing import heat_map
 from hsl.data.folder import ImagesDataModule
 from hsl.data.images import save_image
 from hsl.data.toyfaces import ToyFacesDataModule
@@ -27,6 +25,8 @@ from hsl.directions import Boundary, Space, commit
 from hsl.directions.boundary import HOf
 from hsl.encoders.attributes import AttributeClassifier
 from hsl.encoders.perceptual import PerceptualDistance
+from hsl.figures.grid import draw_grid
+from hsl.figures.heat_map import heat_map
 from hsl.files import replacing
 from hsl.intervals import mixing_step
 from hsl.methods.features import Sample
