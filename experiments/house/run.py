@@ -25,6 +25,8 @@ from hsl.tables import markdown
 
 HERE, ROOT = Path(__file__).parent, Path(__file__).resolve().parents[2]
 HELP = ("train", "edit", "study", "data", "store", "convert")
+#: What no command that runs a U-Net of diffusers can do without.
+FLOOR = "import torch; from diffusers import UNet2DModel"
 #: Prints which modules of hsl lie between the command and its first optimiser step.
 TRACE = """
 import sys, traceback
@@ -67,13 +69,13 @@ def environment(checkout: Path) -> dict[str, str]:
 def cost(command: list[str], checkout: Path, folder: Path) -> tuple[float, float]:
     """CPU seconds and MiB of one run of a command."""
     process = subprocess.Popen(
-        [sys.executable, "-m", *command], env=environment(checkout), cwd=folder,
+        [sys.executable, *command], env=environment(checkout), cwd=folder,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert process.stderr is not None
     said = process.stderr.read()
     _, status, used = os.wait4(process.pid, 0)
-    if os.waitstatus_to_exitcode(status):
+    if os.waitstatus_to_exitcode(status) != (2 if "nothing" in command else 0):
         raise SystemExit(f"{' '.join(command)} in {checkout} failed: {said.decode()[-500:]}")
     unit = 1024 if sys.platform == "linux" else 1024**2  # of ru_maxrss
     return used.ru_utime + used.ru_stime, used.ru_maxrss / unit
@@ -97,9 +99,10 @@ def measured(checkouts: dict[str, Path], runs: int) -> list[dict[str, object]]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         make_store(checkouts["after"], folder / "cache")
-        commands = [[f"hsl.{command}", "--help"] for command in HELP]
-        commands.append(["hsl.store", "list", str(folder / "cache")])
-        commands.append(["hsl.edit", "--seeds", "0-7", "--direction", "Smiling", "--overwrite"])
+        edit = ["-m", "hsl.edit", "--seeds", "0-7", "--overwrite", "--direction"]
+        commands = [["-m", f"hsl.{command}", "--help"] for command in HELP]
+        commands.append(["-m", "hsl.store", "list", str(folder / "cache")])
+        commands += [[*edit, "Smiling"], [*edit, "nothing"], ["-c", FLOOR]]
         for command in commands:
             costs = {when: Cost([], []) for when in checkouts}
             for _ in range(runs):
@@ -108,6 +111,7 @@ def measured(checkouts: dict[str, Path], runs: int) -> list[dict[str, object]]:
                     costs[when].seconds.append(seconds)
                     costs[when].memory.append(memory)
             shown = " ".join(command).replace(str(folder), "").replace("/cache", "FOLDER")
+            shown = shown.removeprefix("-m ")
             row: dict[str, object] = {"command": f"`{shown}`"}
             for what in Cost._fields:
                 for when in checkouts:
