@@ -1,6 +1,7 @@
 """Data modules from configuration files and options, for jobs that need no `hsl.train`."""
 
 import os
+from importlib import import_module
 from pathlib import Path
 
 import yaml
@@ -13,6 +14,15 @@ from hsl.files import expanded
 from hsl.options.documents import read_document, stated, superseded
 from hsl.options.parser import Parser
 from hsl.options.reasons import reason
+
+#: Modules of data sets, beside the bundled one's, whose classes options name without their path.
+_MODULES = ("hsl.data.celeba", "hsl.data.folder", "hsl.data.lsun", "hsl.data.sampled")
+
+
+def know_data_modules() -> None:
+    """Import the data modules of hsl, so that options may name them by their classes alone."""
+    for module in (*_MODULES, BUNDLED.data.rpartition(".")[0]):
+        import_module(module)
 
 
 def data_module(configs: list[str], options: list[str]) -> DataModule:
@@ -31,6 +41,7 @@ def data_module(configs: list[str], options: list[str]) -> DataModule:
         documents.append({"data": document["data"]})
     option_values = [value for _, value in stated(options)]
     effective = superseded([*documents, *option_values])[: len(documents)]
+    know_data_modules()
     parser = Parser(exit_on_error=False)
     parser.add_subclass_arguments(LightningDataModule, "data", required=True)
     texts = [yaml.safe_dump(document["data"]) for document in effective]

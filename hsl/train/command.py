@@ -7,6 +7,7 @@ line printed. A run that was killed is taken up by the same command with ``--res
 
 import logging
 import os
+from importlib import import_module
 from typing import Any
 
 import lightning as L
@@ -16,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from hsl import commands
 from hsl.bundled import BUNDLED
 from hsl.callbacks import Directions, Evaluate, Grids, Intervals, Mixing, Sampled, Strength
+from hsl.data.options import know_data_modules
 from hsl.errors import HslError
 from hsl.methods.base import Method
 from hsl.options.arguments import given
@@ -26,6 +28,9 @@ from hsl.train.checkpoints import Checkpoints
 from hsl.train.cli import RunCLI, run_of_its_own
 from hsl.train.defaults import SEED, TRAINER, ignore_advice
 from hsl.train.kept import SaveConfig, check_checkpoint
+
+#: Modules of methods, whose classes options name without their path.
+_METHODS = ("hsl.methods.asyrp", "hsl.methods.linear", "hsl.methods.saved")
 
 
 class HslCLI(RunCLI):
@@ -111,6 +116,9 @@ def work(arguments: list[str]) -> None:
         logging.getLogger(name).addFilter(_worth_saying)
     os.environ.setdefault("WANDB_SILENT", "true")
     torch.set_float32_matmul_precision("high")
+    know_data_modules()
+    for module in _METHODS:
+        import_module(module)
     with run_of_its_own():
         HslCLI(
             Method,

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -68,6 +71,24 @@ def test_boundaries_by_short_names(place: Place) -> None:
     }))  # fmt: skip
     assert status == 0, err
     assert out[-1] == "fast_dev_run: nothing is kept" and not (place.runs / "ridge").exists()
+
+
+def test_every_method_and_data_module_has_a_short_name() -> None:
+    """Asked in a process of its own, in which nothing but the command has imported them."""
+    words = [["fit", "--model=Linear", "--data=CelebADataModule", "--data.source=x"],
+             ["fit", "--model=Asyrp", "--data=ImagesDataModule", "--data.source=x"],
+             ["fit", "--model=Asyrp", "--data=LsunDataModule", "--data.source=x"],
+             ["test", "--model=Saved", "--model.directions=[Smiling]", "--data=SampledDataModule"],
+             ]  # fmt: skip
+    code = (
+        "from contextlib import suppress; from hsl.train.command import main\n"
+        f"for words in {words!r}:\n    with suppress(SystemExit):\n"
+        "        assert main([*words, '--print_config']) == 0"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    named = set(re.findall(r"class_path: hsl\.\S+\.(\w+)", done.stdout))
+    modules = {"CelebADataModule", "ImagesDataModule", "LsunDataModule", "SampledDataModule"}
+    assert {"Linear", "Asyrp", "Saved", *modules} <= named
 
 
 def test_validate_measures_asyrp_on_so_many_batches(place: Place) -> None:
