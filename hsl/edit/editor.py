@@ -40,8 +40,8 @@ class Inverted:
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
-        #: By the timesteps of the inversion and of the reverse process, and eta.
-        self._unedited: dict[tuple[tuple[int, ...], tuple[int, ...], float], Unedited] = {}
+        #: By the backbone, the timesteps of the inversion and of the reverse process, and eta.
+        self._unedited: dict[tuple[str, tuple[int, ...], tuple[int, ...], float], Unedited] = {}
 
     def __len__(self) -> int:
         return len(self.inputs.names)
@@ -53,8 +53,8 @@ class Inverted:
     def unedited(
         self, backbone: Backbone, inversion: list[int], grid: list[int], eta: float, batch: int
     ) -> Unedited:
-        """x_T and what it leads to, computed once for the same timesteps."""
-        key = (tuple(inversion), tuple(grid), eta)
+        """x_T and what it leads to, computed once for the same backbone and timesteps."""
+        key = (backbone.key, tuple(inversion), tuple(grid), eta)
         if key not in self._unedited:
             self._unedited[key] = latents(backbone, self.inputs, inversion, grid, eta, batch)
         return self._unedited[key]

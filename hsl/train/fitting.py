@@ -72,7 +72,7 @@ def _trainer(out: str | Path | None, options: dict[str, Any]) -> Iterator[L.Trai
     defaults = TRAINER | {"logger": False, "enable_checkpointing": False}
     given = options.pop("callbacks", None) or []
     callbacks = [given] if isinstance(given, L.Callback) else list(given)
-    if out is None:  # pictures that nobody could see
+    if out is None and not any(isinstance(c, Grids) for c in callbacks):  # nobody could see them
         callbacks.append(Grids(images=0))
     with tempfile.TemporaryDirectory() as passing, without_advice():
         root = passing if out is None else str(require_writable_folder(out))

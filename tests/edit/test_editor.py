@@ -80,6 +80,17 @@ def test_what_is_inverted_once_is_edited_often(
     assert not torch.equal(first.images, second.images)
 
 
+def test_what_another_backbone_inverted_is_not_taken(editor: Editor) -> None:
+    start = editor.sample([1])
+    other = load("toyfaces")
+    other.unet.conv_out.weight.data.mul_(0.5)
+    first = editor.edit(start, "Smiling").unedited.rebuilt
+    smile = Direction.load("Smiling")
+    smile.about.pop("backbone_hash")
+    second = Editor(other, steps=6).edit(start, smile).unedited.rebuilt
+    assert not torch.allclose(first, second)
+
+
 def test_a_result_says_how_it_was_made_and_shows_itself(editor: Editor) -> None:
     edited = editor.edit(editor.sample(7), {"Smiling": [0.0, 1.0]})
     assert edited.images.shape == (1, 2, 3, 32, 32)
