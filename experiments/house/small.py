@@ -16,7 +16,7 @@ from typing import Any
 from hsl.data.toyfaces import ToyFacesDataModule
 
 FOLDERS = {"asyrp": "asyrp_toyfaces", "boundary": "boundary_toyfaces", "options": "speed",
-           "soundness": "soundness", "svm": "svm_speed"}  # fmt: skip
+           "soundness": "soundness", "speed": "speed", "svm": "svm_speed"}  # fmt: skip
 FEW = {"data.init_args.train": 4, "data.init_args.validation": 4, "data.init_args.test": 4,
        "strength.images": 4, "trainer.max_epochs": 1}  # fmt: skip
 #: What is set in an experiment's modules before it runs.
@@ -71,6 +71,11 @@ def soundness() -> None:
     print(module.markdown(module.shares()), module.markdown(module.chosen()), sep="\n")
 
 
+def speed() -> None:
+    """Inversion and editing of two faces; ``--faces 2`` trains on as many."""
+    with_numbers({"run": {"ToyFacesDataModule": partial(ToyFacesDataModule, test=2)}})["run"].main()
+
+
 def svm() -> None:
     """Few images are not where one Gram matrix for all attributes pays."""
     with_numbers({"run": {"RATIO": float("inf")}})["run"].main()
@@ -91,7 +96,7 @@ def main(arguments: Iterable[str]) -> None:
     name, *others = arguments
     sys.path.insert(0, str(Path("experiments", FOLDERS[name]).resolve()))
     sys.argv = [name, *others]
-    parts = {part.__name__: part for part in (asyrp, boundary, options, soundness, svm)}
+    parts = {part.__name__: part for part in (asyrp, boundary, options, soundness, speed, svm)}
     parts[name]()
 
 
