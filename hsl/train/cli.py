@@ -9,12 +9,14 @@ from typing import Any, ClassVar
 
 import lightning as L
 from lightning.fabric.plugins import CheckpointIO
+from lightning.pytorch.callbacks import ProgressBar
 from lightning.pytorch.cli import LightningCLI
 
 from hsl.commands.signals import Stopped
 from hsl.errors import HslError
 from hsl.files.locks import require_unlocked
 from hsl.methods.surroundings import SPAWNED, require_strategy
+from hsl.progress import is_terminal
 from hsl.store import folder as records
 from hsl.train import jobs, preflight, resume
 from hsl.train.checkpoints import WholeFiles
@@ -170,7 +172,13 @@ class RunCLI(LightningCLI):
         require_strategy(trainer)
         if spawns(trainer):
             raise HslError(SPAWNED)
-        trainer.callbacks.insert(0, EpochLines())  # type: ignore[attr-defined]
+        callbacks: list[L.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+        if not is_terminal():  # where a bar cannot move; one of the user's own stays
+            users = config.trainer.callbacks or []
+            users = users if isinstance(users, list) else [users]
+            bars = [c for c in callbacks if isinstance(c, ProgressBar) and c not in users]
+            callbacks = [c for c in callbacks if c not in bars]
+        trainer.callbacks = [EpochLines(), *callbacks]  # type: ignore[attr-defined]
         take_over(trainer)
         return trainer
 

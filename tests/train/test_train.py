@@ -71,9 +71,10 @@ def call(arguments: list[str]) -> tuple[int, list[str], list[str]]:
 @pytest.fixture(scope="module")
 def run(place: Place) -> Path:
     """The folder of one small fit."""
-    status, out, _ = call(place.arguments("fit", "one"))
+    status, out, err = call(place.arguments("fit", "one"))
     assert status == 0
     assert out[-1] == str(place.runs / "one")
+    assert not [line for line in out + err if "it/s" in line]  # no bar, where none can move
     return place.runs / "one"
 
 
