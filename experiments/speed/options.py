@@ -28,8 +28,8 @@ that of the first pass, with what an earlier run has not compiled yet, is on the
 ## Two decodes in one batch
 
 Where no gradient is wanted, an asymmetric step may decode h and the edited h as one batch.
-`hsl.process.edit` does so on a CPU up to 2 images, and on other devices always, where one pass of
-twice the batch has half the launches; that was not measured, for want of a GPU.
+`hsl.process.injection` does so on a CPU up to 2 images, and on other devices always, where one pass
+of twice the batch has half the launches; that was not measured, for want of a GPU.
 
 {decodes}
 ## Options
