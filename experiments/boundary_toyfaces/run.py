@@ -40,7 +40,7 @@ from hsl.types import Batch
 
 HERE = Path(__file__).parent
 OUT = Path("runs/boundary")
-TRAIN, VALIDATION, TEST, CHOSEN_ON = 1000, 300, 128, 32
+TRAIN, VALIDATION, TEST, CHOSEN_ON, SAMPLES = 1000, 300, 128, 32, 256
 EDITED = ("Smiling", "Eyeglasses", "Wearing_Hat", "Blond_Hair", "Goatee", "Male",
           "Wearing_Lipstick", "Rosy_Cheeks")  # fmt: skip
 ABLATED = ("Smiling", "Eyeglasses", "Male")
@@ -284,7 +284,7 @@ def unconditional() -> dict[str, Any]:
     """Samples on either side of each boundary at the mixing step, and pushed to either side."""
     t = section("accuracy")["t"]
     method, _ = fitted()
-    backbone, n = method.backbone, 256
+    backbone, n = method.backbone, SAMPLES
     grid = method.grid
     method.mix_at(t)
     x = SeededNoise(torch.arange(n), seed=1).x_T(torch.zeros(n, *backbone.x_shape))

@@ -28,7 +28,8 @@ ASYRP: dict[str, dict[str, Any]] = {
 }
 BOUNDARY: dict[str, dict[str, Any]] = {
     "run": {
-        "TRAIN": 60, "VALIDATION": 30, "TEST": 8, "CHOSEN_ON": 4, "STRENGTHS": (0.5, 1.5),
+        "TRAIN": 60, "VALIDATION": 30, "TEST": 8, "CHOSEN_ON": 4, "SAMPLES": 16,
+        "STRENGTHS": (0.5, 1.5),
         "EDITED": ("Smiling", "Eyeglasses"), "ABLATED": ("Smiling",), "COUNTS": (30, 60),
         "CONFOUNDED": ("Smiling",), "SHIPPED": Path("runs/boundary/shipped"),
     },
