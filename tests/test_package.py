@@ -1,7 +1,6 @@
 """The package as users get it: a wheel, installed where no checkout is."""
 
 import os
-import re
 import subprocess
 import sys
 import zipfile
@@ -9,6 +8,8 @@ from pathlib import Path
 from shutil import copy2, copytree, ignore_patterns
 
 import pytest
+
+from readme import blocks, quick
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.slow
@@ -97,6 +98,5 @@ def test_the_python_of_the_readme(site: Path, tmp_path: Path) -> None:
         "ImplicitFunction(64, 32).export_asyrp('smiling_LC_CelebA_HQ_t999_ninv40_ngen40_0.pth')"
     )
     run(site, tmp_path, "-c", made)
-    text = (ROOT / "README.md").read_text("utf-8")
-    for code in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL):
-        run(site, tmp_path, "-c", code)
+    for code in blocks("python"):
+        run(site, tmp_path, "-c", quick(code))
