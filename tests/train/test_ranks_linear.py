@@ -17,10 +17,12 @@ pytestmark = pytest.mark.slow
 
 
 class Kept(Linear):
-    """Keeps each rank's edits as a file."""
+    """Keeps each rank's edits of test images as a file."""
 
     def test_step(self, batch, batch_idx):
         found = super().test_step(batch, batch_idx)
+        if not self.trainer.testing:  # validation edits, too
+            return found
         edited = torch.stack([found[name]["edited"] for name in NAMES], dim=1)
         name = f"edits-{self.trainer.global_rank}-{batch_idx}.pt"
         torch.save((batch.index, edited), Path(self.trainer.default_root_dir) / name)
