@@ -35,9 +35,9 @@ def edit(options: argparse.Namespace) -> None:
     edited = editor.carry_out(plan, Inverted(inputs), options.eta)
     for path in records:
         edited.named().save(path)
-    edited.write(out, pictures, names)
+    shown = edited.write(out, pictures, names)
     places.clear(options, out, [*pictures, *names], began)
-    print(out if len(pictures) > 1 else out / pictures[0])
+    print(shown)
 
 
 @torch.no_grad()

@@ -71,17 +71,18 @@ class Edited:
         paths = [out / name for name in (*pictures, *names)]
         require_outputs(paths, [], overwrite)
         require_distinct(paths)
-        self.write(out, pictures, names)
-        return out if len(pictures) > 1 else out / pictures[0]
+        return self.write(out, pictures, names)
 
-    def write(self, out: Path, pictures: Sequence[str], names: Sequence[str]) -> None:
-        """Write the pictures and images under these names, replacing what is there."""
+    def write(self, out: Path, pictures: Sequence[str], names: Sequence[str]) -> Path:
+        """Write the pictures and images under these names, replacing what is there; the path of
+        what shows them, as `save` returns it."""
         from hsl.figures.pictures import save_figure  # needs matplotlib
 
         for name, image in zip(names, self.images.flatten(0, -4), strict=True):
             save_image(out / name, image)
         for name, figure in zip(pictures, self.figures(), strict=True):
             save_figure(out / name, figure)
+        return out if len(pictures) > 1 else out / pictures[0]
 
     def named(self) -> SampleRecord:
         """The record, with the names that `save` gives the images."""

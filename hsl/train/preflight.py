@@ -11,7 +11,7 @@ from hsl.data.items import DataModule
 from hsl.errors import HslError
 from hsl.files import require_writable_folder
 from hsl.methods.base import Method
-from hsl.methods.linear import Linear
+from hsl.methods.mixed import Mixed
 from hsl.options import checks
 from hsl.schema import Rule, optional
 
@@ -103,7 +103,7 @@ def _needed(config: Any, verb: str, method: Any) -> Iterator[tuple[str, str]]:
             yield "validation", "the strength is chosen on validation images"
         if config.trainer.limit_val_batches not in (None, 0):
             yield "validation", "limit_val_batches asks for validation"
-        if isinstance(method, Linear):
+        if isinstance(method, Mixed):
             yield "validation", "boundaries are measured on validation images"
     if verb == "validate":
         yield "validation", "validate measures on validation images"
